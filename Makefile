@@ -1,0 +1,45 @@
+# Two commands do everything on a fresh Debian machine: `make demo` and `make test`.
+# They create .venv and install the missing system packages.
+
+VENV := .venv
+PY := $(VENV)/bin/python
+
+.PHONY: demo test lint format registry clean
+
+demo: $(VENV)/.demo
+	@tools/need prosody=prosody dbus-daemon=dbus coap-client-notls=libcoap3-bin
+	@$(VENV)/bin/border-gateway demo
+
+test: lint
+	@tools/need prosody=prosody openssl=openssl dbus-daemon=dbus coap-client-notls=libcoap3-bin \
+		tshark=tshark node=nodejs npm=npm
+	$(PY) -m pytest
+
+lint: $(VENV)/.dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports --no-cache
+
+format: $(VENV)/.dev
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+# Regenerates the built-in object definitions from a folder of OMA DDF files: make registry DDF=...
+registry: $(VENV)/.dev
+	$(PY) tools/build_registry.py $(DDF) gateway/objects.json
+
+$(PY):
+	@tools/need --python
+	python3 -m venv $(VENV)
+
+$(VENV)/.demo: pyproject.toml | $(PY)
+	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(PY)
+	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@ $(VENV)/.demo
+
+clean:
+	rm -rf $(VENV) node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""The edges: one sub-package for each radio and each server."""

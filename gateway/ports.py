@@ -1,0 +1,161 @@
+"""The contracts between core and adapters: what an adapter is, and what it may ask of the core."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import ClassVar, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from gateway.events import Command, Device, Event, Outcome, Reading, Resource, Sighting
+from gateway.model import DeviceId, Path
+from gateway.registry import Registry
+
+OUTBOX_LIMIT = 200_000
+"""Keys that one outbox holds: 10,000 devices of 20 resources, about 60 MB when all are waiting."""
+
+
+class Section(BaseModel):
+    """A section of the configuration file: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Adapter(Protocol):
+    """One edge of the gateway, built from its section and its port: `Adapter(config, port)`.
+
+    `run` is the whole life: it opens what it needs and closes it again; returning or raising
+    means that the adapter failed, being cancelled means stop.
+    """
+
+    Config: ClassVar[type[Section]]
+
+    async def run(self) -> None:
+        """Lives until cancelled."""
+
+
+class Southbound(Adapter, Protocol):
+    """An adapter towards devices, built with a SouthPort."""
+
+    async def execute(self, command: Command) -> Outcome:
+        """Carries out a command that the hub has checked; raises a CommandError."""
+
+
+class Northbound(Adapter, Protocol):
+    """An adapter towards clients, built with a NorthPort."""
+
+
+class Port(Protocol):
+    """What every adapter may ask of the core."""
+
+    @property
+    def registry(self) -> Registry:
+        """The object definitions."""
+
+    def status(self, text: str) -> None:
+        """Shows one line about the adapter to the operator, and logs it when it changed."""
+
+    def count(self, counter: str, n: int = 1) -> None:
+        """Adds to a counter that the operator can read (`ble_frames_undecodable`)."""
+
+
+class SouthPort(Port, Protocol):
+    """What a southbound adapter may ask of the core. All calls are synchronous."""
+
+    def seen(self, sighting: Sighting) -> bool:
+        """Notes that a device was heard; True if it is admitted and may be bridged."""
+
+    def devices(self) -> Sequence[Device]:
+        """The admitted devices of this adapter, whether in reach or not."""
+
+    def instance(self, device: DeviceId, object_id: int, key: str, preferred: int) -> int:
+        """The instance number of what the adapter calls `key`: assigned once, kept for ever.
+
+        `preferred` if it is free, else the lowest free number.
+        """
+
+    def report(self, readings: Sequence[Reading]) -> None:
+        """Takes what an admitted device said, one frame in one call; the device is online."""
+
+    def online(self, device: DeviceId, reason: str) -> None:
+        """The device can be reached, though it has not said anything new."""
+
+    def lost(self, device: DeviceId, reason: str, *, asleep: bool = False) -> None:
+        """The device cannot be reached (or sleeps); its values stay."""
+
+    def withdraw(self, device: DeviceId, path: Path) -> None:
+        """The device has shown that it no longer has what is at and below `path`."""
+
+    def refused(self, device: DeviceId, reason: str) -> None:
+        """The device is there but is not bridged, for a reason that the operator is shown."""
+
+
+class NorthPort(Port, Protocol):
+    """What a northbound adapter may ask of the core."""
+
+    @property
+    def outbox(self) -> Outbox:
+        """What is to be told to clients; survives the adapter's restarts."""
+
+    def devices(self) -> Sequence[Device]:
+        """Every admitted device, the gateway itself (prefix "") first."""
+
+    def device(self, prefix: str) -> Device | None:
+        """The device behind a prefix; "" is the gateway itself."""
+
+    def device_by_id(self, device: DeviceId) -> Device | None:
+        """The device of an identity."""
+
+    def resource(self, device: DeviceId, path: Path) -> Resource | None:
+        """One resource, or None if the device has none there."""
+
+    def resources(self, device: DeviceId, under: Path | None = None) -> Sequence[Resource]:
+        """The device's resources at and below a path, in path order."""
+
+    def writable(self, device: DeviceId, path: Path) -> bool:
+        """Whether the operator enabled writing and executing there."""
+
+    async def execute(self, command: Command) -> Outcome:
+        """Checks a command and has the device carry it out; raises a CommandError."""
+
+    def max_age_s(self, device: DeviceId, path: Path) -> float:
+        """How long from now a client may take the value for fresh (CoAP Max-Age)."""
+
+
+class Outbox:
+    """What waits for one northbound adapter: one slot a key, the newest event wins.
+
+    A key keeps its place in the line, so that a chatty resource cannot starve the others.
+    """
+
+    def __init__(self, limit: int = OUTBOX_LIMIT) -> None:
+        self._slots: OrderedDict[tuple[object, ...], Event] = OrderedDict()
+        self._limit = limit
+        self._filled = asyncio.Event()
+        self.dropped = 0
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def put(self, event: Event) -> None:
+        """Adds an event, or replaces the one of the same key in its place."""
+        if event.key not in self._slots and len(self._slots) >= self._limit:
+            self._slots.popitem(last=False)
+            self.dropped += 1
+        self._slots[event.key] = event
+        self._filled.set()
+
+    async def take(self) -> Event:
+        """Waits for the oldest event and removes it."""
+        while not self._slots:
+            self._filled.clear()
+            await self._filled.wait()
+        return self._slots.popitem(last=False)[1]
+
+    def take_all(self) -> Sequence[Event]:
+        """Removes and gives everything that waits now, the oldest first."""
+        events = list(self._slots.values())
+        self._slots.clear()
+        return events

@@ -1,0 +1,69 @@
+"""Paths, identities and outboxes."""
+
+import pytest
+
+from gateway.events import Change, DeviceChanged
+from gateway.model import DeviceId, Path, check_prefix, eui64, parse_device_id, printable, urn
+from gateway.ports import Outbox
+
+STATION = DeviceId("ble:00-24-be-80-4f-f1")
+
+
+def test_a_path_is_read_with_and_without_its_leading_slash() -> None:
+    assert Path.parse("/3303/0/5700") == Path.parse("3303/0/5700") == Path(3303, 0, 5700)
+    assert str(Path(3303, 0)) == "/3303/0"
+
+
+@pytest.mark.parametrize("text", ["", "3303//5700", "-1", "65535", "1/2/3/4/5", "x", "٣", "+1"])
+def test_what_is_not_a_path_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="not a path"):
+        Path.parse(text)
+
+
+def test_a_path_covers_itself_and_what_lies_below() -> None:
+    assert Path(3303).covers(Path(3303, 0, 5700))
+    assert Path(3303, 0).covers(Path(3303, 0))
+    assert not Path(3303, 0).covers(Path(3303, 1, 5700))
+
+
+def test_an_eui_48_becomes_the_eui_64_of_rfc_9039() -> None:
+    assert eui64(STATION) == "0024befffe804ff1"
+    assert urn(DeviceId("lowpan:00124b0001020304")) == "urn:dev:mac:00124b0001020304"
+
+
+def test_identities_are_read_as_people_write_them() -> None:
+    assert parse_device_id("BLE:00:24:BE:80:4F:F1") == STATION
+    with pytest.raises(ValueError, match="expected ble:"):
+        parse_device_id("00:24:BE:80:4F:F1")
+
+
+@pytest.mark.parametrize("prefix", ["3303", "rd", ".well-known", "a/b", "", "ö", "1a", "BS"])
+def test_a_prefix_that_could_be_mistaken_is_refused(prefix: str) -> None:
+    with pytest.raises(ValueError, match="prefix"):
+        check_prefix(prefix)
+
+
+def test_text_from_devices_cannot_break_a_log_line() -> None:
+    assert printable("a\nb\x1b[31m\u202ec") == "a?b?[31m?c"
+    assert printable("x" * 100) == "x" * 63 + "…"
+
+
+async def test_an_outbox_keeps_the_newest_event_of_a_key_in_its_place() -> None:
+    outbox = Outbox()
+    first, second = Change(STATION, Path(3303, 0, 5700)), DeviceChanged(STATION)
+    newer = Change(STATION, Path(3303, 0, 5700))
+    for event in (first, second, newer):
+        outbox.put(event)
+    assert await outbox.take() is newer
+    assert await outbox.take() is second
+
+
+async def test_a_full_outbox_drops_its_oldest_event_and_counts_it() -> None:
+    outbox = Outbox(limit=2)
+    for number in range(3):
+        outbox.put(Change(STATION, Path(3303, number)))
+    assert outbox.dropped == 1
+    assert [e.path for e in outbox.take_all() if isinstance(e, Change)] == [
+        Path(3303, 1),
+        Path(3303, 2),
+    ]
