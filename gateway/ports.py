@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import ClassVar, Protocol
+from typing import Annotated, ClassVar, Protocol
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from gateway.events import Command, Device, Event, Outcome, Reading, Resource, Sighting
 from gateway.model import DeviceId, Path
@@ -17,10 +18,41 @@ OUTBOX_LIMIT = 200_000
 """Keys that one outbox holds: 10,000 devices of 20 resources, about 60 MB when all are waiting."""
 
 
-class Section(BaseModel):
-    """A section of the configuration file: frozen, and an unknown key is an error."""
+_UNITS_S = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?) ?(ms|s|min|h|d)")
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+def parse_duration(value: object) -> float:
+    """The seconds in text such as "500ms", "30s", "5min", "1h", "2d"; ValueError otherwise."""
+    if isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
+        return float(match[1]) * _UNITS_S[match[2]]
+    raise ValueError('expected a duration with its unit, such as "500ms", "30s", "5min", "1h"')
+
+
+def duration_text(seconds: float) -> str:
+    """The inverse of `parse_duration`, in the largest unit without fraction."""
+    for unit, size in reversed(_UNITS_S.items()):
+        if seconds >= size and (seconds / size).is_integer():
+            return f"{seconds / size:g}{unit}"
+    return f"{seconds:g}s"
+
+
+Duration = Annotated[float, BeforeValidator(parse_duration)]
+"""A time span in seconds, written with its unit: "500ms", "30s", "5min", "1h", "2d"."""
+
+
+class Section(BaseModel):
+    """A section of the configuration file: frozen, and an unknown key is an error.
+
+    The docstrings of class and fields are the comments of the sample file; a field without
+    default is shown with its `examples`.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, arbitrary_types_allowed=True
+    )
+    enabled_by_default: ClassVar[bool] = False
+    """Whether the sample file has the section switched on."""
 
 
 class Adapter(Protocol):

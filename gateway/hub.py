@@ -1,0 +1,388 @@
+"""Where readings become changes: admit, coerce, store, report rule, outboxes, in one step.
+
+It knows no adapter, file or socket: what must be kept goes to a `Memory`, clocks are callables.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from gateway.commands import Commander
+from gateway.errors import InvalidValue, StateError
+from gateway.events import (
+    Availability,
+    Change,
+    Device,
+    DeviceChanged,
+    Event,
+    Reading,
+    Removed,
+    Resource,
+    Sighting,
+    State,
+)
+from gateway.model import GATEWAY, DeviceId, Path, Value, check_prefix, printable
+from gateway.own_objects import GATEWAY_OBJECT, device_object, gateway_object
+from gateway.policy import JoinWindow, Reporter, Rules
+from gateway.ports import Outbox
+from gateway.registry import Registry, coerce
+from gateway.store import MAX_DEVICES, Store
+
+log = logging.getLogger(__name__)
+
+MAX_STRANGERS = 1_000
+"""Devices seen but not bridged that are kept for the operator to look at: the latest ones."""
+
+
+class Memory(Protocol):
+    """What is kept for ever. Each call is on disk when it returns."""
+
+    def remember_device(self, device: Device) -> None:
+        """Keeps a device's prefix, name and adapter."""
+
+    def remember_instance(self, device: DeviceId, object_id: int, key: str, number: int) -> None:
+        """Keeps which instance number a device's `key` has."""
+
+    def forget_device(self, device: DeviceId) -> None:
+        """Drops everything about a device."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """A device as an earlier life of the gateway left it; `instances` by (object, key)."""
+
+    device: DeviceId
+    prefix: str
+    name: str
+    adapter: str
+    last_seen: float | None
+    instances: Mapping[tuple[int, str], int]
+    resources: Sequence[Resource]
+
+
+@dataclass(frozen=True, slots=True)
+class Stranger:
+    """A device that was seen and is not bridged, and why."""
+
+    device: DeviceId
+    name: str
+    rssi_dbm: int | None
+    adapter: str
+    reason: str
+    at: float
+
+
+class Hub:
+    """Joins store and rules, and hands changes to the outboxes of the servers."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        rules: Rules,
+        memory: Memory,
+        *,
+        wall: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.registry = registry
+        self.rules = rules
+        self.wall = wall
+        self.monotonic = monotonic
+        self.store = Store()
+        self.commander = Commander(self.store, registry, lambda: self.rules)
+        self.join_window = JoinWindow()
+        self.counters: Counter[str] = Counter()
+        self.strangers: OrderedDict[DeviceId, Stranger] = OrderedDict()
+        self.outboxes: list[Outbox] = []
+        self._memory = memory
+        self._reporter = Reporter()
+        self._instances: dict[DeviceId, dict[tuple[int, str], int]] = {}
+        self._unsaved: set[tuple[DeviceId, Path]] = set()
+        self._undefined: set[tuple[int, int]] = set()
+        self.store.put(Device(GATEWAY, "", "gateway", "", self._now(State.ONLINE, "running")))
+        self._say(device_object())
+
+    # --- start ---------------------------------------------------------------------------
+
+    def restore(self, remembered: Sequence[Remembered]) -> None:
+        """Takes over what an earlier life kept; values are marked restored until heard again."""
+        availability = self._now(State.UNKNOWN, "not heard since the gateway started")
+        for known in remembered:
+            self._instances[known.device] = dict(known.instances)
+            if known.device == GATEWAY:
+                continue
+            name = self.rules.of(known.device).name or known.name
+            self.store.put(
+                Device(
+                    known.device, known.prefix, name, known.adapter, availability, known.last_seen
+                )
+            )
+            for resource in known.resources:
+                reading = Reading(known.device, resource.path, resource.value, resource.at)
+                self.store.apply(reading, restored=True)
+        for known in remembered:
+            wanted = self.rules.of(known.device).prefix
+            if wanted is not None and wanted != known.prefix:
+                self._take_prefix(known.device, wanted)
+            if known.device != GATEWAY:
+                self._describe(known.device)
+
+    # --- what southbound adapters say --------------------------------------------------------
+
+    def seen(self, adapter: str, sighting: Sighting) -> bool:
+        """Notes a sighting; True if the device is admitted (listed, known, or it joins now)."""
+        device = sighting.device
+        known = self.store.device(device)
+        if known:
+            if not known.name and sighting.name:
+                self._replace(known, name=printable(sighting.name))
+                self._memory.remember_device(self.store.require(device))
+            return True
+        if self.rules.of(device).listed or self.join_window.remaining_s(self.monotonic()):
+            return self._join(adapter, sighting)
+        self.stranger(adapter, sighting, "not listed, and the join window is closed")
+        return False
+
+    def stranger(self, adapter: str, sighting: Sighting, reason: str) -> None:
+        """Keeps, for the operator, why a device is not bridged."""
+        stranger = Stranger(
+            sighting.device,
+            printable(sighting.name),
+            sighting.rssi_dbm,
+            adapter,
+            reason,
+            self.wall(),
+        )
+        self.strangers[sighting.device] = stranger
+        self.strangers.move_to_end(sighting.device)
+        if len(self.strangers) > MAX_STRANGERS:
+            self.strangers.popitem(last=False)
+
+    def refused(self, adapter: str, device: DeviceId, reason: str) -> None:
+        """A device is there but cannot be bridged; an admitted one shows it as its state."""
+        if device in self.store:
+            self.available(device, State.OFFLINE, f"not bridged: {reason}")
+        else:
+            known = self.strangers.get(device)
+            sighting = Sighting(device, known.name, known.rssi_dbm) if known else Sighting(device)
+            self.stranger(adapter, sighting, reason)
+
+    def instance(self, device: DeviceId, object_id: int, key: str, preferred: int) -> int:
+        """The number of what the adapter calls `key`; assigned once, then kept for ever."""
+        numbers = self._instances.setdefault(device, {})
+        if (object_id, key) in numbers:
+            return numbers[object_id, key]
+        taken = {n for (o, _), n in numbers.items() if o == object_id}
+        number = preferred
+        if number in taken:
+            number = next(n for n in range(len(taken) + 1) if n not in taken)
+        try:
+            self._memory.remember_instance(device, object_id, key, number)
+        except StateError as error:
+            log.error("%s: instance %d may move after a restart: %s", device, number, error)
+        numbers[object_id, key] = number
+        return number
+
+    def report(self, readings: Sequence[Reading]) -> None:
+        """Takes what an admitted device said; readings that no definition allows are counted."""
+        new_paths: set[DeviceId] = set()
+        changes: list[Event] = []
+        for reading in readings:
+            if reading.device not in self.store:
+                self.counters["readings_of_strangers"] += 1
+                continue
+            is_new = self.store.resource(reading.device, reading.path) is None
+            if (checked := self._coerced(reading)) and self.store.apply(checked):
+                self._unsaved.add((checked.device, checked.path))
+                if is_new:
+                    new_paths.add(checked.device)
+                if self._worth_telling(checked):
+                    changes.append(Change(checked.device, checked.path))
+        for device in dict.fromkeys(r.device for r in readings):
+            self._heard(device, announce=device in new_paths)
+        self._tell(changes)
+
+    def available(self, device: DeviceId, state: State, reason: str) -> None:
+        """Sets whether a device can be reached, and why."""
+        known = self.store.device(device)
+        if known and (known.availability.state, known.availability.reason) != (state, reason):
+            if known.availability.state is not state:
+                log.info("%s (%s) is %s: %s", device, known.prefix, state.value, reason)
+            self._replace(known, availability=self._now(state, reason))
+
+    def withdraw(self, device: DeviceId, under: Path) -> None:
+        """Forgets resources that the device no longer has."""
+        if device in self.store and (gone := self.store.withdraw(device, under)):
+            self._reporter.forget(device, dict.fromkeys(gone))
+            self._unsaved.update((device, path) for path in gone)
+            self._tell([Removed(device, self.store.require(device).prefix, under)])
+
+    # --- what the operator says ---------------------------------------------------------------
+
+    def permit(self, duration_s: float) -> None:
+        """Lets devices that are not listed join for a while; 0 closes the window."""
+        self.join_window.open(duration_s, self.monotonic())
+        remaining_s = self.join_window.remaining_s(self.monotonic())
+        if remaining_s:
+            log.info("devices may join for %.0f s", remaining_s)
+        else:
+            log.info("the join window is closed")
+
+    def forget(self, device: DeviceId) -> None:
+        """Removes a device for good; it may join again later."""
+        known = self.store.require(device)
+        self._memory.forget_device(device)
+        self.store.remove(device)
+        self._reporter.forget(device)
+        self._instances.pop(device, None)
+        log.info("%s (%s) is forgotten", device, known.prefix)
+        self._tell([Removed(device, known.prefix)])
+
+    # --- the clock ------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Tells what the report rule held back and is due; to be called about once a second."""
+        now = self.monotonic()
+        changes: list[Event] = []
+        for device, path in self._reporter.due(now):
+            if resource := self.store.resource(device, path):
+                self._reporter.told(device, path, resource.value, now)
+                changes.append(Change(device, path))
+        self._tell(changes)
+
+    def take_unsaved(self) -> Sequence[tuple[Device, Path, Resource | None]]:
+        """The resources that changed since the last call; None where they are gone."""
+        unsaved, self._unsaved = self._unsaved, set()
+        return [
+            (known, path, self.store.resource(device, path))
+            for device, path in unsaved
+            if device != GATEWAY and (known := self.store.device(device))
+        ]
+
+    def keep_unsaved(self, unsaved: Iterable[tuple[Device, Path, Resource | None]]) -> None:
+        """Takes back what could not be saved."""
+        self._unsaved.update((device.id, path) for device, path, _ in unsaved)
+
+    # --- inside -----------------------------------------------------------------------------------
+
+    def _join(self, adapter: str, sighting: Sighting) -> bool:
+        if len(self.store) >= MAX_DEVICES:
+            self.stranger(adapter, sighting, f"the gateway has {MAX_DEVICES} devices already")
+            return False
+        device = Device(
+            sighting.device,
+            self._free_prefix(sighting.device),
+            self.rules.of(sighting.device).name or printable(sighting.name),
+            adapter,
+            self._now(State.UNKNOWN, "found; nothing read yet"),
+        )
+        try:
+            self._memory.remember_device(device)
+        except StateError as error:
+            log.error("%s cannot join: %s", device.id, error)
+            self.stranger(adapter, sighting, f"its prefix cannot be kept: {error}")
+            return False
+        self.store.put(device)
+        self.strangers.pop(device.id, None)
+        log.info("%s (%s) joins as /%s", device.id, device.name or "no name", device.prefix)
+        self._tell([DeviceChanged(device.id)])
+        return True
+
+    def _free_prefix(self, device: DeviceId) -> str:
+        wanted = self.rules.of(device).prefix
+        reserved = {r.prefix for r in self.rules.devices.values()}
+        if wanted is not None and self.store.by_prefix(wanted) is None:
+            return check_prefix(wanted)
+        number = 1
+        while f"d{number}" in reserved or self.store.by_prefix(f"d{number}"):
+            number += 1
+        if wanted is not None:
+            log.error("%s: prefix %s is taken; it is /d%d instead", device, wanted, number)
+        return f"d{number}"
+
+    def _take_prefix(self, device: DeviceId, prefix: str) -> None:
+        known = self.store.require(device)
+        if holder := self.store.by_prefix(prefix):
+            log.error(
+                "%s keeps prefix %s: %s, which the configuration asks for, belongs to %s; "
+                "choose another prefix or forget that device",
+                device, known.prefix, prefix, holder.id,
+            )  # fmt: skip
+            return
+        self._replace(known, prefix=prefix)
+        self._memory.remember_device(self.store.require(device))
+
+    def _coerced(self, reading: Reading) -> Reading | None:
+        path = reading.path
+        definition = self.registry.resource(path[0], path[2]) if len(path) > 2 else None
+        if definition is None:
+            self.counters["readings_undefined"] += 1
+            if (pair := (path[0], path[2] if len(path) > 2 else -1)) not in self._undefined:
+                self._undefined.add(pair)
+                log.warning(
+                    "%s: nothing defines %s; put the vendor's object definition into the "
+                    "folder that [gateway] definitions names",
+                    reading.device, path,
+                )  # fmt: skip
+            return None
+        if reading.value is None:
+            return reading
+        try:
+            return replace(reading, value=coerce(definition, reading.value))
+        except InvalidValue as error:
+            self.counters["readings_invalid"] += 1
+            log.debug("%s: %s is dropped: %s", reading.device, path, error)
+            return None
+
+    def _worth_telling(self, reading: Reading) -> bool:
+        rule = self.rules.report_rule(reading.device)
+        cause = self._reporter.decide(
+            reading.device, reading.path, reading.value, rule, self.monotonic()
+        )
+        return cause is not None
+
+    def _heard(self, device: DeviceId, *, announce: bool) -> None:
+        known = self.store.device(device)
+        if known is None or device == GATEWAY:
+            return
+        if known.availability.state is not State.ONLINE:
+            self.available(device, State.ONLINE, "connected")
+            known = self.store.require(device)
+        self.store.put(replace(known, last_seen=self.wall()))
+        if announce:
+            self._tell([DeviceChanged(device)])
+
+    def _replace(self, known: Device, **changes: object) -> None:
+        self.store.put(replace(known, **changes))  # type: ignore[arg-type]
+        self._tell([DeviceChanged(known.id)])
+
+    def _now(self, state: State, reason: str) -> Availability:
+        return Availability(state, reason, self.wall())
+
+    def _describe(self, device: DeviceId) -> None:
+        """Keeps the device's instance of the gateway object in step."""
+        number = self.instance(GATEWAY, GATEWAY_OBJECT, device, 0)
+        if known := self.store.device(device):
+            resources = self.store.resources(device)
+            self._say(gateway_object(number, known, resources, self.registry))
+        else:
+            self.withdraw(GATEWAY, Path(GATEWAY_OBJECT, number))
+
+    def _say(self, values: Mapping[Path, Value]) -> None:
+        now = self.wall()
+        self.report([Reading(GATEWAY, path, value, now) for path, value in values.items()])
+
+    def _tell(self, events: Iterable[Event]) -> None:
+        for event in events:
+            for outbox in self.outboxes:
+                outbox.put(event)
+            match event:
+                case DeviceChanged() | Removed(path=None) if event.device != GATEWAY:
+                    self._describe(event.device)
+                case _:
+                    pass

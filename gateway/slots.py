@@ -1,0 +1,111 @@
+"""The ports as adapters see them: one slot an adapter, holding its status, and its outbox.
+
+A slot outlives the adapter in it: the supervisor puts a new instance into the same slot.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from gateway.events import Command, Device, Outcome, Reading, Resource, Sighting, State
+from gateway.hub import Hub
+from gateway.model import GATEWAY, DeviceId, Path
+from gateway.ports import Outbox
+from gateway.registry import Registry
+
+log = logging.getLogger(__name__)
+
+
+class Slot:
+    """What both directions have in common. `text` is the adapter's status line."""
+
+    def __init__(self, name: str, hub: Hub) -> None:
+        self.name = name
+        self.text = "not started"
+        self.running = False
+        self.restarts = 0
+        self._hub = hub
+
+    @property
+    def registry(self) -> Registry:
+        return self._hub.registry
+
+    def status(self, text: str) -> None:
+        if text != self.text:
+            self.text = text
+            log.info("%s: %s", self.name, text)
+
+    def count(self, counter: str, n: int = 1) -> None:
+        self._hub.counters[counter] += n
+
+
+class SouthSlot(Slot):
+    """Implements SouthPort."""
+
+    def seen(self, sighting: Sighting) -> bool:
+        return self._hub.seen(self.name, sighting)
+
+    def devices(self) -> Sequence[Device]:
+        return [d for d in self._hub.store.devices() if d.adapter == self.name]
+
+    def instance(self, device: DeviceId, object_id: int, key: str, preferred: int) -> int:
+        return self._hub.instance(device, object_id, key, preferred)
+
+    def report(self, readings: Sequence[Reading]) -> None:
+        self._hub.report(readings)
+
+    def online(self, device: DeviceId, reason: str) -> None:
+        self._hub.available(device, State.ONLINE, reason)
+
+    def lost(self, device: DeviceId, reason: str, *, asleep: bool = False) -> None:
+        self._hub.available(device, State.ASLEEP if asleep else State.OFFLINE, reason)
+
+    def withdraw(self, device: DeviceId, path: Path) -> None:
+        self._hub.withdraw(device, path)
+
+    def refused(self, device: DeviceId, reason: str) -> None:
+        self._hub.refused(self.name, device, reason)
+
+    def stopped(self, reason: str) -> None:
+        """The adapter is gone, so none of its devices can be reached."""
+        for device in self.devices():
+            self._hub.available(device.id, State.OFFLINE, reason)
+
+
+class NorthSlot(Slot):
+    """Implements NorthPort."""
+
+    def __init__(self, name: str, hub: Hub) -> None:
+        super().__init__(name, hub)
+        self.outbox = Outbox()
+        hub.outboxes.append(self.outbox)
+
+    def devices(self) -> Sequence[Device]:
+        return self._hub.store.devices()
+
+    def device(self, prefix: str) -> Device | None:
+        return self._hub.store.by_prefix(prefix)
+
+    def device_by_id(self, device: DeviceId) -> Device | None:
+        return self._hub.store.device(device)
+
+    def resource(self, device: DeviceId, path: Path) -> Resource | None:
+        return self._hub.store.resource(device, path)
+
+    def resources(self, device: DeviceId, under: Path | None = None) -> Sequence[Resource]:
+        return self._hub.store.resources(device, under)
+
+    def writable(self, device: DeviceId, path: Path) -> bool:
+        return self._hub.rules.of(device).allows_writing(path)
+
+    async def execute(self, command: Command) -> Outcome:
+        return await self._hub.commander.execute(command)
+
+    def max_age_s(self, device: DeviceId, path: Path) -> float:
+        known = self._hub.store.device(device)
+        resource = self._hub.store.resource(device, path)
+        fresh = known is not None and known.availability.state is State.ONLINE
+        if device == GATEWAY or (fresh and not (resource and resource.restored)):
+            return self._hub.rules.max_age_s
+        return 0.0

@@ -1,0 +1,183 @@
+"""The state database: what is kept for ever, and the last values. Nothing else touches disk.
+
+SQLite in WAL mode: a killed process loses nothing committed, a power cut at most the last
+seconds of values; who a device is, is synced before it is used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import sqlite3
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path as FilePath
+
+from gateway.errors import StateError
+from gateway.events import Device, Resource
+from gateway.hub import Remembered
+from gateway.model import GATEWAY, DeviceId, ObjLink, Path, Value
+
+log = logging.getLogger(__name__)
+
+FILE_NAME = "state.db"
+
+BUSY_TIMEOUT_S = 5.0
+"""How long another process (a backup) may hold the database."""
+
+# One step an entry; a database of version n has had the first n. Never change one that shipped.
+MIGRATIONS = (
+    """
+    CREATE TABLE device (
+        id TEXT PRIMARY KEY, prefix TEXT NOT NULL UNIQUE, name TEXT NOT NULL,
+        adapter TEXT NOT NULL, last_seen REAL
+    ) STRICT;
+    CREATE TABLE instance (
+        device TEXT NOT NULL, object INTEGER NOT NULL, key TEXT NOT NULL, number INTEGER NOT NULL,
+        PRIMARY KEY (device, object, key), UNIQUE (device, object, number)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE value (
+        device TEXT NOT NULL, path TEXT NOT NULL, value TEXT NOT NULL, at REAL NOT NULL,
+        PRIMARY KEY (device, path)
+    ) STRICT, WITHOUT ROWID;
+    """,
+)
+
+
+class StateDatabase:
+    """The database in `folder`; implements the hub's Memory. Safe to use from two threads."""
+
+    def __init__(self, folder: FilePath) -> None:
+        self.file = folder / FILE_NAME
+        self._lock = threading.Lock()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._db = self._open()
+        except OSError as error:
+            raise StateError(f"{folder}: {error.strerror}; is it writable?") from error
+
+    def close(self) -> None:
+        """Closes the database; nothing may be asked of it afterwards."""
+        with self._lock:
+            self._db.close()
+
+    def load(self) -> Sequence[Remembered]:
+        """Every remembered device with its instance numbers and last values."""
+        with self._lock:
+            devices = self._db.execute("SELECT id, prefix, name, adapter, last_seen FROM device")
+            rows = devices.fetchall()
+            instances: dict[str, dict[tuple[int, str], int]] = defaultdict(dict)
+            for device, object_id, key, number in self._db.execute("SELECT * FROM instance"):
+                instances[device][object_id, key] = number
+            values: dict[str, list[Resource]] = defaultdict(list)
+            for device, path, value, at in self._db.execute("SELECT * FROM value"):
+                values[device].append(Resource(Path.parse(path), _value_from(value), at))
+        known = [
+            Remembered(DeviceId(i), prefix, name, adapter, seen, instances.pop(i, {}), values[i])
+            for i, prefix, name, adapter, seen in rows
+        ]
+        # The gateway has no row of its own, but instance numbers.
+        own = Remembered(GATEWAY, "", "", "", None, instances.get(GATEWAY, {}), [])
+        return [own, *known]
+
+    def remember_device(self, device: Device) -> None:
+        with self._commit() as db:
+            db.execute(
+                "INSERT INTO device VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
+                "prefix = excluded.prefix, name = excluded.name, adapter = excluded.adapter",
+                (device.id, device.prefix, device.name, device.adapter, device.last_seen),
+            )
+
+    def remember_instance(self, device: DeviceId, object_id: int, key: str, number: int) -> None:
+        with self._commit() as db:
+            db.execute("INSERT INTO instance VALUES (?, ?, ?, ?)", (device, object_id, key, number))
+
+    def forget_device(self, device: DeviceId) -> None:
+        with self._commit() as db:
+            db.execute("DELETE FROM device WHERE id = ?", (device,))
+            db.execute("DELETE FROM instance WHERE device = ?", (device,))
+            db.execute("DELETE FROM value WHERE device = ?", (device,))
+
+    def save(self, unsaved: Sequence[tuple[Device, Path, Resource | None]]) -> None:
+        """Writes changed values (None: gone) and when their devices were seen, in one commit."""
+        seen = {device.id: device.last_seen for device, _, _ in unsaved}
+        gone = [(d.id, str(path)) for d, path, resource in unsaved if resource is None]
+        kept = [
+            (device.id, str(path), _text_of(resource.value), resource.at)
+            for device, path, resource in unsaved
+            if resource is not None
+        ]
+        with self._commit(synced=False) as db:
+            db.executemany("DELETE FROM value WHERE device = ? AND path = ?", gone)
+            db.executemany("INSERT OR REPLACE INTO value VALUES (?, ?, ?, ?)", kept)
+            db.executemany(
+                "UPDATE device SET last_seen = ? WHERE id = ?", [(s, d) for d, s in seen.items()]
+            )
+
+    @contextlib.contextmanager
+    def _commit(self, *, synced: bool = True) -> Iterator[sqlite3.Connection]:
+        try:
+            with self._lock:
+                self._db.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
+                with self._db:
+                    yield self._db
+        except sqlite3.Error as error:
+            raise StateError(f"{self.file}: {error}") from error
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            return self._connect()
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):  # locked, full, not permitted
+                raise StateError(f"{self.file}: {error}") from error
+            aside = self.file.with_suffix(f".damaged-{time.time():.0f}")
+            self.file.rename(aside)
+            for rest in ("-wal", "-shm"):
+                FilePath(f"{self.file}{rest}").unlink(missing_ok=True)
+            log.error("%s is damaged (%s): set aside as %s, starting anew", self.file, error, aside)
+            return self._connect()
+
+    def _connect(self) -> sqlite3.Connection:
+        db = sqlite3.connect(self.file, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            if db.execute("PRAGMA quick_check").fetchone() != ("ok",):
+                raise sqlite3.DatabaseError("integrity check failed")
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+            if version > len(MIGRATIONS):
+                raise StateError(
+                    f"{self.file} was written by a newer version of the gateway; "
+                    "install that version again, or move the file away"
+                )
+            for number, step in enumerate(MIGRATIONS[version:], version + 1):
+                db.executescript(f"BEGIN; {step} PRAGMA user_version = {number}; COMMIT;")
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+
+def _text_of(value: Value | None) -> str:
+    match value:
+        case bytes():
+            return json.dumps({"opaque": value.hex()})
+        case ObjLink():
+            return json.dumps({"objlink": [value.object, value.instance]})
+        case _:
+            return json.dumps(value)
+
+
+def _value_from(text: str) -> Value | None:
+    value = json.loads(text)
+    match value:
+        case {"opaque": str(digits)}:
+            return bytes.fromhex(digits)
+        case {"objlink": [int(object_id), int(instance)]}:
+            return ObjLink(object_id, instance)
+        case None | bool() | int() | float() | str():
+            return value
+        case _:
+            raise StateError(f"not a value: {text}")

@@ -1,0 +1,86 @@
+"""Keeps adapters alive: each runs in its slot, and is started anew with back-off when it fails."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from typing import Any
+
+from gateway.errors import GatewayError
+from gateway.hub import Hub
+from gateway.ports import Adapter, Section
+from gateway.slots import NorthSlot, Slot, SouthSlot
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 60.0
+"""A missing radio is looked for once a minute: soon enough for a person who plugs it in."""
+
+STEADY_AFTER_S = 120.0
+"""An adapter that lived this long was well; its next failure starts at the first pause."""
+
+
+class Supervised:
+    """One adapter's class, section and slot. `run` lasts until it is cancelled."""
+
+    def __init__(self, name: str, adapter: type[Adapter], section: Section, hub: Hub) -> None:
+        self._adapter: Callable[..., Any] = adapter
+        self._section = section
+        self._hub = hub
+        south = hasattr(adapter, "execute")
+        self.slot: Slot = SouthSlot(name, hub) if south else NorthSlot(name, hub)
+
+    async def run(self) -> None:
+        """Runs the adapter, again and again, until cancelled."""
+        loop = asyncio.get_running_loop()
+        pause_s = FIRST_PAUSE_S
+        while True:
+            started = loop.time()
+            reason = await self._live()
+            if loop.time() - started > STEADY_AFTER_S:
+                pause_s = FIRST_PAUSE_S
+            wait_s = pause_s * random.uniform(0.75, 1.25)  # noqa: S311  (jitter, no secret)
+            self.slot.restarts += 1
+            self.slot.status(f"failed: {reason}; starts again in {wait_s:.0f} s")
+            await asyncio.sleep(wait_s)
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    async def _live(self) -> str:
+        """One life of the adapter; gives the reason of its end."""
+        name, slot = self.slot.name, self.slot
+        slot.status("starting")
+        slot.running = True
+        try:
+            adapter = self._adapter(self._section, slot)
+            if isinstance(slot, SouthSlot):
+                self._hub.commander.owners[name] = adapter
+            await adapter.run()
+        except GatewayError as error:
+            return str(error)
+        except ExceptionGroup as group:
+            if (known := group.subgroup(GatewayError)) and not group.split(GatewayError)[1]:
+                return str(_first(known))
+            return self._bug(group)
+        except Exception as error:  # noqa: BLE001  (the one place: a bug ends one adapter only)
+            return self._bug(error)
+        else:
+            return "it ended without saying why"
+        finally:
+            slot.running = False
+            self._hub.commander.owners.pop(name, None)
+            if isinstance(slot, SouthSlot):
+                slot.stopped(f"the adapter {name} is not running")
+
+    def _bug(self, error: Exception) -> str:
+        self.slot.count("adapter_bugs")
+        log.error("%s: unexpected error, please report it", self.slot.name, exc_info=error)
+        return f"unexpected {type(error).__name__}; the log has the details"
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

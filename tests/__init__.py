@@ -1,0 +1,1 @@
+"""The tests mirror the packages; a test's name says what users get."""

@@ -1,0 +1,38 @@
+"""What every test gets: log lines that are really formatted, and a hub without a disk."""
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from tests.fakes import Clock, HubBench
+
+
+class _Formatting(logging.Handler):
+    """A wrong %s in a debug line fails the test that passes it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        record.getMessage()
+
+
+@pytest.fixture(autouse=True)
+def _format_every_log_record() -> Iterator[None]:
+    handler = _Formatting()
+    root = logging.getLogger()
+    root.addHandler(handler)
+    for ours in ("gateway", "adapters"):
+        logging.getLogger(ours).setLevel(logging.DEBUG)
+    yield
+    root.removeHandler(handler)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Wall and monotonic time that stand still until told."""
+    return Clock()
+
+
+@pytest.fixture
+def bench(clock: Clock) -> HubBench:
+    """A hub with a few object definitions, in memory."""
+    return HubBench(clock)

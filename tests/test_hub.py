@@ -1,0 +1,277 @@
+"""From reading to change: admission, prefixes, instances, values, availability, report rule."""
+
+import pytest
+
+from gateway.events import Change, DeviceChanged, Reading, Removed, Resource, Sighting, State
+from gateway.hub import Remembered
+from gateway.model import GATEWAY, DeviceId, Path
+from gateway.policy import DeviceRule, ReportRule, Rules
+from gateway.slots import SouthSlot
+from tests.fakes import METER, STATION, Clock, HubBench, small_registry
+
+TEMPERATURE = Path(3303, 0, 5700)
+
+
+def value(bench: HubBench, path: Path, device: DeviceId = STATION) -> object:
+    resource = bench.north.resource(device, path)
+    return resource.value if resource else None
+
+
+def test_a_device_that_is_not_listed_is_not_bridged_and_the_operator_sees_why(
+    bench: HubBench,
+) -> None:
+    assert not bench.south.seen(Sighting(STATION, "Weather\nStation", -70))
+    bench.say({TEMPERATURE: 20.0})
+    stranger = bench.hub.strangers[STATION]
+    assert (stranger.name, stranger.rssi_dbm) == ("Weather?Station", -70)
+    assert "not listed" in stranger.reason
+    assert value(bench, TEMPERATURE) is None
+
+
+def test_a_device_joins_while_the_window_is_open_and_stays_when_it_has_closed(
+    bench: HubBench,
+) -> None:
+    bench.hub.permit(60)
+    assert bench.south.seen(Sighting(STATION))
+    bench.clock.advance(61)
+    assert bench.south.seen(Sighting(STATION))
+    assert not bench.south.seen(Sighting(METER))
+
+
+def test_the_join_window_is_never_open_for_more_than_an_hour(bench: HubBench) -> None:
+    bench.hub.permit(1e9)
+    bench.clock.advance(3601)
+    assert not bench.south.seen(Sighting(STATION))
+
+
+def test_prefixes_are_the_configured_ones_else_assigned_in_order(bench: HubBench) -> None:
+    bench.rules(meter=DeviceRule(listed=True, prefix="d1"))
+    bench.hub.permit(60)
+    bench.join(STATION)
+    bench.join(METER)
+    assert [d.prefix for d in bench.north.devices()] == ["", "d2", "d1"]
+    assert bench.memory.devices[STATION].prefix == "d2"
+
+
+def test_an_instance_number_is_the_preferred_one_or_the_next_free_and_never_moves(
+    bench: HubBench,
+) -> None:
+    bench.join()
+    assert bench.south.instance(STATION, 3301, "id1", 1) == 1
+    assert bench.south.instance(STATION, 3301, "id0", 0) == 0
+    assert bench.south.instance(STATION, 3301, "id1#2", 1) == 2
+    assert bench.south.instance(STATION, 3301, "id1", 0) == 1
+    assert bench.memory.instances[STATION, 3301, "id1#2"] == 2
+
+
+def test_a_value_keeps_the_time_of_its_measurement(bench: HubBench) -> None:
+    bench.join()
+    bench.south.report([Reading(STATION, TEMPERATURE, 21, 1_699_999_000.5)])
+    assert bench.north.resource(STATION, TEMPERATURE) == Resource(
+        TEMPERATURE, 21.0, 1_699_999_000.5
+    )
+
+
+def test_a_reading_that_no_definition_allows_is_dropped_and_counted(bench: HubBench) -> None:
+    bench.join()
+    bench.say({TEMPERATURE: "warm", Path(3303, 0, 1): 1, Path(9999, 0, 1): 1})
+    assert not bench.north.resources(STATION)
+    assert bench.hub.counters["readings_invalid"] == 1
+    assert bench.hub.counters["readings_undefined"] == 2
+
+
+def test_not_a_number_never_replaces_a_value(bench: HubBench) -> None:
+    bench.join()
+    bench.say({TEMPERATURE: 20.0})
+    bench.say({TEMPERATURE: float("nan")})
+    assert value(bench, TEMPERATURE) == 20.0
+
+
+def test_clients_are_told_a_change_once_and_an_equal_value_not_at_all(bench: HubBench) -> None:
+    bench.join()
+    bench.say({TEMPERATURE: 20.0})
+    assert Change(STATION, TEMPERATURE) in bench.told()
+    bench.say({TEMPERATURE: 20.0})
+    assert not bench.told()
+    bench.say({TEMPERATURE: 20.5})
+    assert bench.told() == [Change(STATION, TEMPERATURE)]
+
+
+def test_the_deadband_is_held_against_the_value_told_last_so_slow_drift_is_told(
+    bench: HubBench,
+) -> None:
+    bench.rules(ReportRule(deadband=0.5))
+    bench.join()
+    bench.say({TEMPERATURE: 20.0})
+    bench.told()
+    told_at = []
+    for step in range(1, 11):
+        bench.say({TEMPERATURE: 20.0 + step / 10})
+        told_at += [step] if bench.told() else []
+    assert told_at == [6]
+    assert value(bench, TEMPERATURE) == 21.0
+
+
+def test_a_change_within_the_minimum_interval_is_told_when_it_ends(bench: HubBench) -> None:
+    bench.rules(ReportRule(min_interval_s=10))
+    bench.join()
+    for temperature in (20.0, 21.0, 22.0):
+        bench.say({TEMPERATURE: temperature})
+    assert bench.told().count(Change(STATION, TEMPERATURE)) == 1
+    bench.clock.advance(9)
+    bench.hub.tick()
+    assert not bench.told()
+    bench.clock.advance(1)
+    bench.hub.tick()
+    assert bench.told() == [Change(STATION, TEMPERATURE)]
+    bench.hub.tick()
+    assert not bench.told()
+
+
+def test_a_held_change_that_went_back_is_not_told(bench: HubBench) -> None:
+    bench.rules(ReportRule(min_interval_s=10))
+    bench.join()
+    for temperature in (20.0, 21.0, 20.0):
+        bench.say({TEMPERATURE: temperature})
+    bench.told()
+    bench.clock.advance(11)
+    bench.hub.tick()
+    assert not bench.told()
+
+
+def test_an_unchanged_value_is_told_again_after_the_maximum_interval(bench: HubBench) -> None:
+    bench.rules(ReportRule(max_interval_s=60))
+    bench.join()
+    bench.say({TEMPERATURE: 20.0})
+    bench.told()
+    bench.clock.advance(60)
+    bench.say({TEMPERATURE: 20.0})
+    assert bench.told() == [Change(STATION, TEMPERATURE)]
+
+
+def test_availability_is_told_and_values_stay_when_a_device_is_lost(bench: HubBench) -> None:
+    bench.join()
+    bench.say({TEMPERATURE: 20.0})
+    bench.told()
+    bench.south.lost(STATION, "hung up")
+    assert bench.told() == [DeviceChanged(STATION)]
+    device = bench.north.device_by_id(STATION)
+    assert device
+    assert (device.availability.state, device.availability.reason) == (State.OFFLINE, "hung up")
+    assert value(bench, TEMPERATURE) == 20.0
+    bench.say({TEMPERATURE: 20.0})
+    assert bench.told() == [DeviceChanged(STATION)]
+    assert bench.north.max_age_s(STATION, TEMPERATURE) == 60.0
+
+
+def test_a_value_of_a_device_that_is_away_is_never_called_fresh(bench: HubBench) -> None:
+    bench.join()
+    bench.say({TEMPERATURE: 20.0})
+    bench.south.lost(STATION, "out of reach", asleep=True)
+    assert bench.north.max_age_s(STATION, TEMPERATURE) == 0
+
+
+def test_what_a_device_no_longer_has_is_withdrawn_and_told(bench: HubBench) -> None:
+    bench.join(prefix="weather")
+    bench.say({TEMPERATURE: 20.0, Path(3303, 1, 5700): 5.0})
+    bench.told()
+    bench.south.withdraw(STATION, Path(3303, 1))
+    assert bench.told() == [Removed(STATION, "weather", Path(3303, 1))]
+    assert [r.path for r in bench.north.resources(STATION)] == [TEMPERATURE]
+
+
+def test_a_forgotten_device_is_told_gone_and_may_join_again(bench: HubBench) -> None:
+    bench.join(prefix="weather")
+    bench.say({TEMPERATURE: 20.0})
+    bench.told()
+    bench.hub.forget(STATION)
+    assert bench.told() == [Removed(STATION, "weather")]
+    assert STATION not in bench.memory.devices
+    bench.join()
+    assert not bench.north.resources(STATION)
+
+
+def test_resources_below_a_path_come_in_path_order(bench: HubBench) -> None:
+    bench.join()
+    bench.say({Path(3312, 0, 5850): True, Path(3303, 10, 5700): 1.0, Path(3303, 2, 5700): 2.0})
+    under = bench.north.resources(STATION, Path(3303))
+    assert [r.path for r in under] == [Path(3303, 2, 5700), Path(3303, 10, 5700)]
+
+
+def test_the_gateway_shows_each_device_in_its_object_25(bench: HubBench) -> None:
+    bench.join(prefix="weather")
+    bench.say({TEMPERATURE: 20.0})
+    shown = {str(r.path): r.value for r in bench.north.resources(GATEWAY, Path(25))}
+    assert shown == {
+        "/25/0/0": "urn:dev:mac:0024befffe804ff1",
+        "/25/0/1": "weather",
+        "/25/0/3": "</3303>;ver=1.1,</3303/0>",
+    }
+    bench.hub.forget(STATION)
+    assert not bench.north.resources(GATEWAY, Path(25))
+
+
+def restarted(clock: Clock, rules: Rules, *remembered: Remembered) -> HubBench:
+    bench = HubBench(clock)
+    bench.hub.rules = rules
+    bench.hub.restore(remembered)
+    return bench
+
+
+REMEMBERED = Remembered(
+    STATION, "d1", "old name", "ble", 5.0, {(3303, "id7"): 3}, [Resource(TEMPERATURE, 20.5, 6.0)]
+)
+
+
+def test_after_a_restart_values_are_there_with_their_time_and_marked_restored(clock: Clock) -> None:
+    bench = restarted(clock, Rules(), REMEMBERED)
+    assert bench.north.resource(STATION, TEMPERATURE) == Resource(TEMPERATURE, 20.5, 6.0, True)
+    assert bench.north.max_age_s(STATION, TEMPERATURE) == 0
+    assert bench.south.instance(STATION, 3303, "id7", 0) == 3
+    device = bench.north.device("d1")
+    assert device
+    assert (device.name, device.availability.state) == ("old name", State.UNKNOWN)
+    bench.say({TEMPERATURE: 20.5})
+    resource = bench.north.resource(STATION, TEMPERATURE)
+    assert resource
+    assert not resource.restored
+
+
+def test_a_prefix_changed_in_the_configuration_is_taken_at_the_next_start(clock: Clock) -> None:
+    rules = Rules({STATION: DeviceRule(True, "roof")})
+    bench = restarted(clock, rules, REMEMBERED)
+    assert bench.north.device("roof")
+    assert bench.memory.devices[STATION].prefix == "roof"
+
+
+def test_a_prefix_that_another_device_has_is_not_taken_from_it(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    rules = Rules({STATION: DeviceRule(True, "d2")})
+    other = Remembered(METER, "d2", "", "ble", None, {}, [])
+    bench = restarted(clock, rules, REMEMBERED, other)
+    assert bench.north.device_by_id(STATION) == bench.north.device("d1")
+    assert "keeps prefix d1" in caplog.text
+
+
+def test_a_device_found_by_another_adapter_is_not_among_this_ones_devices(
+    bench: HubBench,
+) -> None:
+    bench.join()
+    assert [d.id for d in bench.south.devices()] == [STATION]
+    assert not SouthSlot("lowpan", bench.hub).devices()
+
+
+def test_strangers_are_bounded_and_the_latest_are_kept(clock: Clock) -> None:
+    bench = HubBench(clock, small_registry())
+    for number in range(1_100):
+        bench.south.seen(Sighting(DeviceId(f"lowpan:{number:016x}")))
+    assert len(bench.hub.strangers) == 1_000
+    assert next(reversed(bench.hub.strangers)) == "lowpan:000000000000044b"
+
+
+def test_a_device_that_cannot_be_bridged_is_listed_with_its_reason(bench: HubBench) -> None:
+    bench.south.seen(Sighting(STATION, "Lamp", -50))
+    bench.south.refused(STATION, "it has no BIPSO characteristic")
+    assert bench.hub.strangers[STATION].reason == "it has no BIPSO characteristic"
+    assert bench.hub.strangers[STATION].name == "Lamp"
