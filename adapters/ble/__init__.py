@@ -1,0 +1,1 @@
+"""The BLE adapter: devices with BIPSO or Bluetooth SIG characteristics."""
