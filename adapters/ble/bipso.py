@@ -21,7 +21,7 @@ _SIZES = {Wire.BOOL: 1, Wire.U8: 1, Wire.U16: 2, Wire.U32: 4, Wire.F32: 4}
 _MAX_LENGTH = 255
 _MAX_INSTANCE = 255
 
-_OBJECTS = {long_uuid(layout.number): object_id for object_id, layout in CHARACTERISTICS.items()}
+_OBJECTS = {long_uuid(layout.uuid16): object_id for object_id, layout in CHARACTERISTICS.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def object_of(uuid: str) -> int | None:
 
 def uuid_of(object_id: int) -> str:
     """The 128-bit characteristic UUID of an object; EncodeError if BIPSO has none."""
-    return long_uuid(_layout(object_id, EncodeError).number)
+    return long_uuid(_layout(object_id, EncodeError).uuid16)
 
 
 def decode(object_id: int, data: bytes | bytearray) -> Frame:

@@ -157,7 +157,7 @@ class Characteristic:
     Options beyond `flag_bits` are in the published table but cannot be expressed.
     """
 
-    number: int
+    uuid16: int
     object: int
     name: str
     flag_bits: int
@@ -179,11 +179,11 @@ def _characteristics() -> dict[int, Characteristic]:
     characteristics = {}
     for line in _CHARACTERISTICS.strip().splitlines():
         title, _, layout = line.partition(":")
-        number, object_id, name = title.split()
+        uuid16, object_id, name = title.split()
         mandatory, _, options = layout.partition("|")
         options = _PROFILES.get(options.strip(), options)
         characteristics[int(object_id)] = Characteristic(
-            number=int(number, 16),
+            uuid16=int(uuid16, 16),
             object=int(object_id),
             name=name,
             flag_bits=32 if int(object_id) in _WIDE_FLAGS else 8,
