@@ -49,7 +49,7 @@ class Text:
 Characteristic = Number | Text
 
 # UUID, name, object and resource, format, decimals, unit (as resource 5701 where there is one).
-_TABLE: tuple[Characteristic, ...] = (
+TABLE: tuple[Characteristic, ...] = (
     Number(0x2A19, "Battery Level", 3, 9, "u8"),
     Number(0x2A6C, "Elevation", 3321, 5700, "i24", 2, "m"),
     Number(0x2A6D, "Pressure", 3315, 5700, "u32", 1, "Pa"),
@@ -72,8 +72,9 @@ _TABLE: tuple[Characteristic, ...] = (
     Text(0x2A28, "Software Revision String", 3, 19),
     Text(0x2A29, "Manufacturer Name String", 3, 0),
 )
+"""All characteristics that are known here."""
 
-_CHARACTERISTICS: Mapping[str, Characteristic] = {long_uuid(row.uuid16): row for row in _TABLE}
+_CHARACTERISTICS: Mapping[str, Characteristic] = {long_uuid(row.uuid16): row for row in TABLE}
 
 
 def characteristic_of(uuid: str) -> Characteristic | None:
