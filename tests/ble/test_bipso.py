@@ -6,7 +6,7 @@ import math
 import select
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -312,6 +312,26 @@ def oracle() -> Iterator[Oracle]:
 def test_the_reference_reads_every_vector_as_we_do(oracle: Oracle, vector: Any) -> None:
     data = bytes.fromhex(vector["hex"])
     assert_read_alike(oracle, vector["object_id"], data)
+
+
+@pytest.mark.parametrize("object_id", CHARACTERISTICS)
+def test_every_object_with_all_its_options_is_written_alike(oracle: Oracle, object_id: int) -> None:
+    layout = CHARACTERISTICS[object_id]
+    fields = layout.mandatory + layout.options[: layout.flag_bits]
+    # Every field has a content of its own, so that none can be taken for another.
+    content: dict[Wire, Callable[[int], Value]] = {
+        Wire.BOOL: lambda place: place % 2 == 0,
+        Wire.F32: lambda place: place + 0.5,
+        Wire.TEXT: lambda place: "x" * place,
+        Wire.OPAQUE: bytes,
+        Wire.EXECUTABLE: bytes,
+    }
+    values = {f.resource: content.get(f.wire, int)(i) for i, f in enumerate(fields, start=1)}
+    encoded = bipso.encode(object_id, 9, values)
+    flags = bipso.decode(object_id, encoded).flags
+    assert flags.bit_count() == len(fields) - len(layout.mandatory)
+    assert encoded == oracle.frame(Frame(object_id, 9, flags, values))
+    assert_read_alike(oracle, object_id, encoded)
 
 
 @settings(max_examples=300, deadline=None)
