@@ -26,8 +26,12 @@ def _device_id(value: object) -> object:
     return parse_device_id(value) if isinstance(value, str) else value
 
 
-def _path(value: object) -> object:
-    return Path.parse(value) if isinstance(value, str) else value
+def _writable(value: object) -> bool | tuple[Path, ...]:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, list) and all(isinstance(v, str) for v in value):
+        return tuple(map(Path.parse, value))
+    raise ValueError('expected true, false, or a list of paths such as ["3312/0/5850"]')
 
 
 class GatewaySection(Section):
@@ -71,7 +75,7 @@ class DeviceSection(Section):
     """First segment of its CoAP paths; without it one is assigned once (d1, d2, ...)."""
     name: Annotated[str, Field(max_length=64)] | None = Field(None, examples=["Weather station"])
     """What people call it."""
-    writable: bool | tuple[Annotated[Path, BeforeValidator(_path)], ...] = False
+    writable: Annotated[bool | tuple[Path, ...], BeforeValidator(_writable)] = False
     """Whether clients may write and execute: false, true, or paths such as ["3312/0/5850"]."""
     report: DeviceReport | None = Field(None, examples=[{"deadband": 0.5, "min_interval": "10s"}])
     """Its own report rule; what is left out is as under [report]."""

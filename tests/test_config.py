@@ -1,0 +1,121 @@
+"""The operator's file: what is accepted, and that every mistake is told at once with its remedy."""
+
+from pathlib import Path as FilePath
+
+import pytest
+
+from gateway.config import load, parse
+from gateway.errors import ConfigError
+from gateway.model import Path
+from gateway.policy import ReportRule
+from gateway.ports import duration_text, parse_duration
+from gateway.sample import sample
+from tests.fakes import STATION
+
+
+def faults(text: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        parse(text)
+    return str(caught.value).splitlines()
+
+
+def test_an_empty_file_is_valid_and_bridges_nothing() -> None:
+    config = parse("")
+    assert not config.rules.devices
+    assert not config.adapters
+
+
+def test_a_device_is_listed_with_its_prefix_name_rights_and_report_rule() -> None:
+    config = parse("""
+        [report]
+        min_interval = "1s"
+        [[device]]
+        id = "ble:00:24:BE:80:4F:F1"
+        prefix = "weather"
+        name = "Weather station"
+        writable = ["3312/0/5850", "/3311"]
+        report = {deadband = 0.5}
+    """)
+    rule = config.rules.of(STATION)
+    assert (rule.listed, rule.prefix, rule.name) == (True, "weather", "Weather station")
+    assert rule.allows_writing(Path(3311, 2, 5851))
+    assert not rule.allows_writing(Path(3312, 0, 5851))
+    assert config.rules.report_rule(STATION) == ReportRule(0.5, 1.0, 300.0)
+
+
+def test_five_mistakes_are_told_at_once_each_with_its_place_and_remedy() -> None:
+    told = faults("""
+        [gatewai]
+        [report]
+        min_intervall = "1s"
+        max_age = 60
+        [[device]]
+        id = "00:24:be:80:4f:f1"
+        [[device]]
+        id = "ble:00-24-be-80-4f-f1"
+        prefix = "3303"
+    """)
+    assert told == [
+        "[report] max_age = 60: expected a duration with its unit, "
+        'such as "500ms", "30s", "5min", "1h"',
+        "[report] min_intervall = '1s': unknown key; did you mean 'min_interval'?",
+        "[device #1] id = '00:24:be:80:4f:f1': "
+        "expected ble:aa-bb-cc-dd-ee-ff or lowpan:00124b0001020304",
+        "[device #2] prefix = '3303': a prefix is a letter, then up to 31 of A-Z a-z 0-9 _ . -",
+        "[gatewai]: unknown section; did you mean 'gateway'?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[[device]]", "[device #1] id: is missing"),
+        ("[device]", "two brackets"),
+        ("device = 3", "two brackets"),
+        ("gateway = 3", "[gateway] = 3"),
+        ("[gateway]\nlog = 'loud'", "input should be 'debug', 'info', 'warning' or 'error'"),
+        ("[report]\ndeadband = -1", "greater than or equal to 0"),
+        ("[report]\nmin_interval = '5 parsecs'", "expected a duration"),
+        ("[[device]]\nid = 'ble:00-24-be-80-4f-f1'\nwritable = ['x']", "not a path"),
+        ("[[device]]\nid = 'ble:00-24-be-80-4f-f1'\nreport = {dedband = 1}", "mean 'deadband'"),
+        ("[[device]]\nid = 'ble:00-24-be-80-4f-f1'\n" * 2, "several [[device]] sections"),
+        ("log = ", "not TOML"),
+    ],
+)
+def test_a_mistake_is_told_in_one_line(text: str, told: str) -> None:
+    (line,) = faults(text)
+    assert told in line
+
+
+def test_a_missing_file_says_how_to_write_one(tmp_path: FilePath) -> None:
+    with pytest.raises(ConfigError, match="config sample"):
+        load(tmp_path / "gateway.toml")
+
+
+def test_the_faults_of_a_file_are_headed_by_its_name(tmp_path: FilePath) -> None:
+    file = tmp_path / "gateway.toml"
+    file.write_text("[gatewey]")
+    with pytest.raises(ConfigError, match=r"gateway\.toml cannot be used:\n  \[gatewey\]: unknown"):
+        load(file)
+
+
+def test_the_sample_is_valid_and_is_the_file_in_the_repository() -> None:
+    parse(sample())
+    assert FilePath("config/gateway.toml").read_text("utf-8") == sample()
+
+
+def test_every_key_of_the_sample_is_valid_when_switched_on() -> None:
+    lines = sample().splitlines()
+    switched_on = "\n".join(
+        line[1:] if line.startswith("#") and not line.startswith("# ") else line for line in lines
+    )
+    parse(switched_on)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("500ms", 0.5), ("30s", 30), ("1.5min", 90), ("1 h", 3600), ("2d", 172800)],
+)
+def test_durations_are_written_with_their_unit(text: str, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+    assert parse_duration(duration_text(seconds)) == seconds

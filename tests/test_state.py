@@ -1,0 +1,109 @@
+"""What survives: identities, instance numbers and values, also a kill and a damaged file."""
+
+import sqlite3
+from pathlib import Path as FilePath
+
+import pytest
+
+from gateway.errors import StateError
+from gateway.events import Availability, Device, Resource, State
+from gateway.model import GATEWAY, DeviceId, ObjLink, Path, Value
+from gateway.state import MIGRATIONS, StateDatabase
+from tests.fakes import METER, STATION
+
+NOWHERE = Availability(State.UNKNOWN, "", 0.0)
+
+
+def device(identity: DeviceId, prefix: str, last_seen: float | None = None) -> Device:
+    return Device(identity, prefix, "A name", "ble", NOWHERE, last_seen)
+
+
+def test_a_new_folder_holds_nothing(tmp_path: FilePath) -> None:
+    state = StateDatabase(tmp_path / "new" / "folder")
+    assert [known.device for known in state.load()] == [GATEWAY]
+    state.close()
+
+
+VALUES: list[Value | None] = [
+    True, False, 0, -1, 2**63 - 1, 21.37, 1e300, "text ° \0", b"\x00\xff", ObjLink(3, 65535), None,
+]  # fmt: skip
+
+
+def test_every_kind_of_value_survives_with_its_type_and_time(tmp_path: FilePath) -> None:
+    state = StateDatabase(tmp_path)
+    station = device(STATION, "d1", 5.0)
+    state.remember_device(station)
+    kept = [Resource(Path(3300, n, 5700), value, 7.25) for n, value in enumerate(VALUES)]
+    state.save([(station, resource.path, resource) for resource in kept])
+    # Not closed: as after a kill.
+    _, known = StateDatabase(tmp_path).load()
+    loaded = sorted(known.resources, key=lambda r: r.path)
+    assert [(r.value, type(r.value), r.at) for r in loaded] == [
+        (r.value, type(r.value), r.at) for r in kept
+    ]
+    assert (known.device, known.prefix, known.name, known.last_seen) == (
+        STATION, "d1", "A name", 5.0,
+    )  # fmt: skip
+    state.close()
+
+
+def test_instance_numbers_survive_also_the_gateways_own(tmp_path: FilePath) -> None:
+    state = StateDatabase(tmp_path)
+    state.remember_device(device(STATION, "d1"))
+    state.remember_instance(STATION, 3301, "id1#2", 4)
+    state.remember_instance(GATEWAY, 25, STATION, 0)
+    own, known = StateDatabase(tmp_path).load()
+    assert known.instances == {(3301, "id1#2"): 4}
+    assert own.instances == {(25, STATION): 0}
+    state.close()
+
+
+def test_a_value_that_is_gone_is_gone_after_the_restart(tmp_path: FilePath) -> None:
+    state = StateDatabase(tmp_path)
+    station, path = device(STATION, "d1"), Path(3303, 0, 5700)
+    state.remember_device(station)
+    state.save([(station, path, Resource(path, 1.0, 1.0))])
+    state.save([(station, path, None)])
+    assert not state.load()[1].resources
+    state.close()
+
+
+def test_forgetting_a_device_leaves_the_others_alone(tmp_path: FilePath) -> None:
+    state = StateDatabase(tmp_path)
+    for identity, prefix in ((STATION, "d1"), (METER, "d2")):
+        known, path = device(identity, prefix), Path(3303, 0, 5700)
+        state.remember_device(known)
+        state.remember_instance(identity, 3303, "id0", 0)
+        state.save([(known, path, Resource(path, 1.0, 1.0))])
+    state.forget_device(STATION)
+    (left,) = state.load()[1:]
+    assert (left.device, left.instances, len(left.resources)) == (METER, {(3303, "id0"): 0}, 1)
+    state.close()
+
+
+def test_a_damaged_file_is_set_aside_and_the_gateway_starts_anew(
+    tmp_path: FilePath, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "state.db").write_bytes(b"no database at all" * 500)
+    state = StateDatabase(tmp_path)
+    state.remember_device(device(STATION, "d1"))
+    state.close()
+    assert "set aside as" in caplog.text
+    (aside,) = tmp_path.glob("state.damaged-*")
+    assert aside.read_bytes().startswith(b"no database")
+
+
+def test_a_file_of_a_newer_version_is_refused_and_left_alone(tmp_path: FilePath) -> None:
+    StateDatabase(tmp_path).close()
+    with sqlite3.connect(tmp_path / "state.db") as db:
+        db.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
+    db.close()
+    with pytest.raises(StateError, match="newer version"):
+        StateDatabase(tmp_path)
+    assert not list(tmp_path.glob("*damaged*"))
+
+
+def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: FilePath) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StateError, match="is it writable"):
+        StateDatabase(tmp_path / "file" / "state")
