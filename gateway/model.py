@@ -19,6 +19,7 @@ MAX_ID = 65534
 
 RESERVED_PREFIXES = frozenset({"rd", "bs", "dp", "bspack", ".well-known"})
 _PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,31}")
+_OBJLINK = re.compile(r"([0-9]{1,8}):([0-9]{1,8})")
 _BLE = re.compile(r"ble:([0-9a-f]{2}(?:-[0-9a-f]{2}){5})")
 _EUI64 = re.compile(r"[a-z]+:([0-9a-f]{16})")
 
@@ -29,6 +30,16 @@ class ObjLink:
 
     object: int
     instance: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The link in `3303:0`; null also as `FFFF:FFFF`, as OMA writes it; else ValueError."""
+        if text.upper() == "FFFF:FFFF":
+            return cls(0xFFFF, 0xFFFF)
+        match = _OBJLINK.fullmatch(text)
+        if not match or max(ids := (int(match[1]), int(match[2]))) > 0xFFFF:
+            raise ValueError("expected two ids up to 65535, like 3303:0")
+        return cls(*ids)
 
     def __str__(self) -> str:
         return f"{self.object}:{self.instance}"

@@ -3,7 +3,16 @@
 import pytest
 
 from gateway.events import Change, DeviceChanged
-from gateway.model import DeviceId, Path, check_prefix, eui64, parse_device_id, printable, urn
+from gateway.model import (
+    DeviceId,
+    ObjLink,
+    Path,
+    check_prefix,
+    eui64,
+    parse_device_id,
+    printable,
+    urn,
+)
 from gateway.ports import Outbox
 
 STATION = DeviceId("ble:00-24-be-80-4f-f1")
@@ -46,6 +55,19 @@ def test_a_prefix_that_could_be_mistaken_is_refused(prefix: str) -> None:
 def test_text_from_devices_cannot_break_a_log_line() -> None:
     assert printable("a\nb\x1b[31m\u202ec") == "a?b?[31m?c"
     assert printable("x" * 100) == "x" * 63 + "…"
+
+
+def test_an_object_link_is_read_as_the_specifications_write_it() -> None:
+    assert ObjLink.parse("10:03") == ObjLink(10, 3)
+    assert ObjLink.parse("FFFF:FFFF") == ObjLink.parse("65535:65535") == ObjLink(65535, 65535)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1", "1:", ":", "1:2:3", "65536:0", "-1:0", "1:\u0663", " 1:2"]
+)
+def test_what_is_not_an_object_link_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="like 3303:0"):
+        ObjLink.parse(text)
 
 
 async def test_an_outbox_keeps_the_newest_event_of_a_key_in_its_place() -> None:
