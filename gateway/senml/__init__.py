@@ -1,0 +1,24 @@
+"""SenML packs (RFC 8428) in JSON, CBOR and XML, with LwM2M's `vlo`; knows no path and no object."""
+
+from gateway.senml.formats import (
+    NAMESPACE,
+    from_cbor,
+    from_json,
+    from_xml,
+    to_cbor,
+    to_json,
+    to_xml,
+)
+from gateway.senml.records import Pack, Record
+
+__all__ = [
+    "NAMESPACE",
+    "Pack",
+    "Record",
+    "from_cbor",
+    "from_json",
+    "from_xml",
+    "to_cbor",
+    "to_json",
+    "to_xml",
+]
