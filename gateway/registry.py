@@ -5,10 +5,12 @@ Facts only, read from data (`objects.json`, and vendors' DDF files through `ddf.
 
 from __future__ import annotations
 
-import math
+import json
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import assert_never
+from pathlib import Path
+from typing import Any, Self, assert_never
 
 from gateway.errors import InvalidValue
 from gateway.model import ObjLink, Operations, ResourceType, Value
@@ -16,9 +18,42 @@ from gateway.model import ObjLink, Operations, ResourceType, Value
 FIRST_REUSABLE = 2048
 """Resource ids from here on have one meaning in every object (LwM2M registry)."""
 
-# The widest integers of LwM2M (Core, appendix C).
-_INT_RANGE = (-(2**63), 2**63 - 1)
-_UNSIGNED_RANGE = (0, 2**64 - 1)
+OPERATIONS = {
+    "": Operations.NONE,
+    "R": Operations.READ,
+    "W": Operations.WRITE,
+    "RW": Operations.READ | Operations.WRITE,
+    "E": Operations.EXECUTE,
+}
+"""The operations as DDF files and `objects.json` spell them."""
+
+CARDINALITIES = {
+    "1": {"mandatory": True, "multiple": False},
+    "0..1": {"mandatory": False, "multiple": False},
+    "1..*": {"mandatory": True, "multiple": True},
+    "0..*": {"mandatory": False, "multiple": True},
+}
+"""How often an object has a resource, as `objects.json` spells it."""
+
+_BUILTIN = Path(__file__).with_name("objects.json")
+
+_PYTHON_TYPES: Mapping[ResourceType, type] = {
+    ResourceType.STRING: str,
+    ResourceType.CORELNK: str,
+    ResourceType.OPAQUE: bytes,
+    ResourceType.BOOLEAN: bool,
+    ResourceType.OBJLINK: ObjLink,
+    ResourceType.FLOAT: float,
+    ResourceType.INTEGER: int,
+    ResourceType.UNSIGNED: int,
+    ResourceType.TIME: int,
+}
+_WIDEST: Mapping[ResourceType, tuple[float, float]] = {
+    ResourceType.FLOAT: (-sys.float_info.max, sys.float_info.max),
+    ResourceType.INTEGER: (-(2**63), 2**63 - 1),
+    ResourceType.TIME: (-(2**63), 2**63 - 1),
+    ResourceType.UNSIGNED: (0, 2**64 - 1),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +85,25 @@ class ObjectDefinition:
 class Registry:
     """All objects that this gateway knows, the built-in ones and the operator's."""
 
-    def __init__(self, objects: Iterable[ObjectDefinition]) -> None:
+    def __init__(
+        self,
+        objects: Iterable[ObjectDefinition] = (),
+        reusable: Iterable[ResourceDefinition] = (),
+    ) -> None:
         self._objects: dict[int, ObjectDefinition] = {}
-        self._reusable: dict[int, ResourceDefinition] = {}
+        self._reusable = {definition.id: definition for definition in reusable}
         for definition in objects:
             self.add(definition)
+
+    @classmethod
+    def builtin(cls) -> Self:
+        """The OMA and IPSO objects that come with the program; a registry of its own each time."""
+        data = json.loads(_BUILTIN.read_bytes())
+        shared = {int(key): facts for key, facts in data["reusable"].items()}
+        return cls(
+            (_object(int(key), entry, shared) for key, entry in data["objects"].items()),
+            (_resource(key, "0..1", facts) for key, facts in shared.items()),
+        )
 
     def add(self, definition: ObjectDefinition) -> None:
         """Adds an object, or replaces the one of the same id."""
@@ -79,66 +128,69 @@ class Registry:
         return self._reusable.get(resource_id)
 
 
+def _object(id: int, entry: Mapping[str, Any], shared: Mapping[int, list[Any]]) -> ObjectDefinition:
+    uses = [_resource(int(k), often, shared[int(k)]) for k, often in entry["reusable"].items()]
+    own = [_resource(int(k), often, facts) for k, (often, *facts) in entry["private"].items()]
+    resources = {resource.id: resource for resource in own + uses}
+    return ObjectDefinition(
+        id, entry["name"], entry["urn"], entry["version"], entry["multiple"], resources
+    )
+
+
+def _resource(id: int, often: str, facts: list[Any]) -> ResourceDefinition:
+    """Facts are name, operations, type, range, units; the last two are left out where empty."""
+    complete: list[Any] = [*facts, *(None, "")[len(facts) - 3 :]]
+    name, operations, type, bounds, units = complete
+    return ResourceDefinition(
+        id,
+        name,
+        OPERATIONS[operations],
+        ResourceType(type),
+        range=(bounds[0], bounds[1]) if bounds else None,
+        units=units,
+        **CARDINALITIES[often],
+    )
+
+
 def coerce(definition: ResourceDefinition, value: Value) -> Value:
     """`value` as exactly the type that the definition wants; InvalidValue if it does not fit.
 
     Two conversions are made: an integer where a float is wanted, and a float without fraction
     where an integer is wanted (JSON knows one kind of number).
     """
-    checked = _typed(definition, value)
-    low, high = definition.range or (-math.inf, math.inf)
-    measure: float | None = None
-    if isinstance(checked, str | bytes):
-        measure = len(checked.encode() if isinstance(checked, str) else checked)
-    elif isinstance(checked, int | float) and not isinstance(checked, bool):
-        measure = checked
-    if measure is not None and not low <= measure <= high:
-        raise InvalidValue(f"{definition.name} must be {low:g} to {high:g}, not {measure:g}")
-    return checked
+    wanted = _PYTHON_TYPES.get(definition.type)
+    if wanted is float and type(value) is int and abs(value) <= sys.float_info.max:
+        value = float(value)
+    elif wanted is int and type(value) is float and value.is_integer():
+        value = int(value)
+    if type(value) is not wanted:
+        raise InvalidValue(f"{definition.name} must be {_article(definition.type.value)}")
+    size = _size(definition, value)
+    for low, high in filter(None, (_WIDEST.get(definition.type), definition.range)):
+        if size is not None and not low <= size <= high:
+            octets = " octets" if isinstance(value, str | bytes) else ""
+            raise InvalidValue(
+                f"{definition.name} must be {low:g} to {high:g}{octets}, not {size:g}"
+            )
+    return value
 
 
-def _typed(definition: ResourceDefinition, value: Value) -> Value:
-    match definition.type:
-        case ResourceType.STRING | ResourceType.CORELNK if isinstance(value, str):
+def _size(definition: ResourceDefinition, value: Value) -> float | None:
+    """What a range bounds; None if the type has no range."""
+    match value:
+        case bool() | ObjLink():
+            return None
+        case int() | float():
             return value
-        case ResourceType.OPAQUE if isinstance(value, bytes):
-            return value
-        case ResourceType.BOOLEAN if isinstance(value, bool):
-            return value
-        case ResourceType.OBJLINK if isinstance(value, ObjLink):
-            return value
-        case ResourceType.FLOAT if isinstance(value, int | float) and not isinstance(value, bool):
-            if math.isfinite(value):
-                return float(value)
-            raise InvalidValue(f"{definition.name} must be a finite number")
-        case ResourceType.INTEGER | ResourceType.TIME:
-            if (number := _whole(value)) is not None and _INT_RANGE[0] <= number <= _INT_RANGE[1]:
-                return number
-        case ResourceType.UNSIGNED:
-            number = _whole(value)
-            if number is not None and _UNSIGNED_RANGE[0] <= number <= _UNSIGNED_RANGE[1]:
-                return number
-        case (
-            ResourceType.STRING
-            | ResourceType.CORELNK
-            | ResourceType.OPAQUE
-            | ResourceType.BOOLEAN
-            | ResourceType.OBJLINK
-            | ResourceType.FLOAT
-            | ResourceType.NONE
-        ):
-            pass
+        case bytes():
+            return len(value)
+        case str():
+            try:
+                return len(value.encode())
+            except UnicodeEncodeError as error:
+                raise InvalidValue(f"{definition.name} must be Unicode text") from error
         case _:
-            assert_never(definition.type)
-    raise InvalidValue(f"{definition.name} must be {_article(definition.type.value)}")
-
-
-def _whole(value: Value) -> int | None:
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, float) and math.isfinite(value) and value.is_integer():
-        return int(value)
-    return value if isinstance(value, int) else None
+            assert_never(value)
 
 
 def _article(noun: str) -> str:
