@@ -1,0 +1,99 @@
+"""A southbound adapter whose devices exist only here: thermometers with a switch.
+
+It decides what the devices measure; it knows no radio.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from typing import Annotated, ClassVar, assert_never
+
+from pydantic import Field
+
+from gateway.events import Command, Execute, Outcome, Reading, Sighting, Write
+from gateway.model import DeviceId, Path, Value
+from gateway.ports import Duration, Section, SouthPort
+
+TEMPERATURE, UNITS = Path(3303, 0, 5700), Path(3303, 0, 5701)
+LOWEST, HIGHEST, RESET = Path(3303, 0, 5601), Path(3303, 0, 5602), Path(3303, 0, 5605)
+SWITCH = Path(3312, 0, 5850)
+
+DAY_S = 600.0
+"""A virtual day: ten minutes from warm to cold and back, so that a watcher sees it move."""
+
+
+class SimSection(Section):
+    """Virtual devices, to try the gateway without a radio. They must be listed or admitted."""
+
+    devices: Annotated[int, Field(ge=1, le=10_000)] = 1
+    """How many there are: sim:0000000000000001, sim:0000000000000002, ..."""
+    interval: Duration = 1.0
+    """How often each of them measures."""
+
+
+class _Thermometer:
+    """One device: a temperature that follows the virtual day, its extremes, a switch."""
+
+    def __init__(self, number: int) -> None:
+        self.id = DeviceId(f"sim:{number:016x}")
+        self.switch = False
+        self._number = number
+        self._extremes: tuple[float, float] | None = None
+
+    def measure(self, at: float) -> dict[Path, Value | None]:
+        """All resources at a time in Unix seconds; temperatures in whole hundredths."""
+        phase = 2 * math.pi * (at / DAY_S + self._number / 10)
+        value = round(20 + 5 * math.sin(phase), 2)
+        low, high = self._extremes or (value, value)
+        self._extremes = min(low, value), max(high, value)
+        return {
+            TEMPERATURE: value,
+            UNITS: "Cel",
+            LOWEST: self._extremes[0],
+            HIGHEST: self._extremes[1],
+            RESET: None,
+            SWITCH: self.switch,
+        }
+
+    def obey(self, command: Command) -> None:
+        """Carries out a command that the hub has checked."""
+        match command:
+            case Write():
+                self.switch = bool(command.values.get(SWITCH, self.switch))
+            case Execute():
+                self._extremes = None
+            case _:
+                assert_never(command)
+
+
+class Sim:
+    """Virtual thermometers that report at a fixed interval and obey at once."""
+
+    Config: ClassVar[type[Section]] = SimSection
+
+    def __init__(self, config: SimSection, port: SouthPort) -> None:
+        self._interval_s = config.interval
+        self._port = port
+        self._devices = {d.id: d for d in map(_Thermometer, range(1, config.devices + 1))}
+
+    async def run(self) -> None:
+        """Reports until cancelled."""
+        self._port.status(f"running with {len(self._devices)} virtual devices")
+        while True:
+            for device in self._devices.values():
+                if self._port.seen(Sighting(device.id, f"Virtual {device.id[-4:]}")):
+                    self._report(device)
+            await asyncio.sleep(self._interval_s)
+
+    async def execute(self, command: Command) -> Outcome:
+        """Obeys, and reports the new state at once."""
+        device = self._devices[command.device]
+        device.obey(command)
+        self._report(device)
+        return Outcome(confirmed=True)
+
+    def _report(self, device: _Thermometer) -> None:
+        at = time.time()
+        self._port.report([Reading(device.id, p, v, at) for p, v in device.measure(at).items()])

@@ -1,0 +1,278 @@
+"""The command line: `run` is the daemon, most others speak to the running one over its socket."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.metadata import entry_points
+from pathlib import Path as FilePath
+from typing import Any
+
+import click
+
+from gateway import __version__
+from gateway.config import DEFAULT_FILE, DEFAULT_SOCKET, DEFAULT_STATE, load
+from gateway.errors import ConfigError, GatewayError
+from gateway.ports import parse_duration
+
+EXIT_CONFIG = 78
+"""EX_CONFIG of sysexits.h: systemd does not start the unit again after it."""
+
+_SLASHES_OF_A_RESOURCE = 3  # weather/3303/0/5700
+
+ANSWER_TIMEOUT_S = 15.0
+"""Longer than the daemon waits for a device."""
+
+
+class _Commands(click.Group):
+    """The commands here, and those that adapters bring along (`demo`, `subscribe`)."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), *_foreign()])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        found = super().get_command(ctx, cmd_name)
+        if found is None and (point := _foreign().get(cmd_name)):
+            return point()
+        return found
+
+
+def _foreign() -> Mapping[str, Callable[[], click.Command]]:
+    return {point.name: point.load for point in entry_points(group="border_gateway.commands")}
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="border-gateway")
+@click.option(
+    "--socket",
+    "socket_file",
+    type=click.Path(path_type=FilePath),
+    envvar="BORDER_GATEWAY_SOCKET",
+    default=DEFAULT_SOCKET,
+    show_default=True,
+    help="The running daemon's control socket.",
+)
+@click.pass_context
+def cli(ctx: click.Context, socket_file: FilePath) -> None:
+    """Bridges 6LoWPAN and BLE devices to CoAP and XMPP as IPSO Smart Objects."""
+    ctx.obj = socket_file
+
+
+_config_option = click.option(
+    "--config", type=click.Path(path_type=FilePath), default=DEFAULT_FILE, show_default=True
+)
+
+
+@cli.command()
+@_config_option
+@click.option(
+    "--state",
+    type=click.Path(path_type=FilePath),
+    default=DEFAULT_STATE,
+    show_default=True,
+    help="The folder of the state database.",
+)
+def run(config: FilePath, state: FilePath) -> None:
+    """Run the daemon in the foreground until SIGTERM."""
+    from gateway import service
+
+    service.run(load(config), state)
+
+
+@cli.command()
+@_config_option
+def check(config: FilePath) -> None:
+    """Check the configuration; every fault is told at once."""
+    loaded = load(config)
+    click.echo(
+        f"{config} is valid: adapters {', '.join(loaded.adapters) or 'none'}; "
+        f"{len(loaded.rules.devices)} devices listed"
+    )
+
+
+@cli.group()
+def config() -> None:
+    """What concerns the configuration file."""
+
+
+@config.command()
+def sample() -> None:
+    """Print a commented sample configuration."""
+    from gateway.sample import sample as text
+
+    click.echo(text(), nl=False)
+
+
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@cli.command()
+@_json_option
+@click.pass_obj
+def devices(socket_file: FilePath, as_json: bool) -> None:
+    """Show adapters, devices, and who was seen but is not bridged."""
+    answer = _ask(socket_file, {"do": "devices"})
+    if as_json:
+        click.echo(json.dumps(answer, indent=2))
+        return
+    for adapter in answer["adapters"]:
+        click.echo(f"{adapter['name']}: {adapter['status']}")
+    if answer["join_window_s"]:
+        click.echo(f"devices may join for {answer['join_window_s']:.0f} s")
+    click.echo()
+    rows = [("PREFIX", "DEVICE", "NAME", "STATE", "LAST SEEN", "REASON")]
+    rows += [
+        (d["prefix"], d["id"], d["name"], d["state"], _ago(d["last_seen"]), d["reason"])
+        for d in answer["devices"]
+    ]
+    _table(rows)
+    if answer["strangers"]:
+        click.echo("\nSeen, but not bridged:")
+        _table([
+            ("DEVICE", "NAME", "RSSI", "LAST SEEN", "REASON"),
+            *(
+                (s["id"], s["name"], str(s["rssi_dbm"] or ""), _ago(s["at"]), s["reason"])
+                for s in answer["strangers"]
+            ),
+        ])  # fmt: skip
+
+
+@cli.command()
+@click.argument("target")
+@_json_option
+@click.pass_obj
+def get(socket_file: FilePath, target: str, as_json: bool) -> None:
+    """Read a device, object, instance or resource, such as weather/3303/0/5700."""
+    answer = _ask(socket_file, {"do": "get", "target": target})
+    if as_json:
+        click.echo(json.dumps(answer, indent=2))
+    elif len(answer) == 1 and target.count("/") >= _SLASHES_OF_A_RESOURCE:
+        click.echo(answer[0]["value"])
+    else:
+        _table([(r["path"], _shown(r), r["name"]) for r in answer])
+
+
+@cli.command("set")
+@click.argument("target")
+@click.argument("value")
+@click.pass_obj
+def set_(socket_file: FilePath, target: str, value: str) -> None:
+    """Write a resource: border-gateway set meter/3312/0/5850 1."""
+    _confirm(_ask(socket_file, {"do": "set", "target": target, "value": value}))
+
+
+@cli.command("exec")
+@click.argument("target")
+@click.argument("arguments", default="")
+@click.pass_obj
+def exec_(socket_file: FilePath, target: str, arguments: str) -> None:
+    """Execute a resource: border-gateway exec weather/3303/0/5605."""
+    _confirm(_ask(socket_file, {"do": "exec", "target": target, "arguments": arguments}))
+
+
+@cli.command()
+@click.argument("target", required=False)
+@_json_option
+@click.pass_obj
+def watch(socket_file: FilePath, target: str | None, as_json: bool) -> None:
+    """Print a line a change until Ctrl-C."""
+    for line in _talk(socket_file, {"do": "watch", "target": target}, timeout_s=None):
+        if as_json:
+            click.echo(json.dumps(line))
+        elif "device" in line:
+            device = line["device"]
+            click.echo(f"{device['prefix']} is {device['state']}: {device['reason']}")
+        elif "removed" in line:
+            click.echo(f"{line['removed']} is gone")
+        else:
+            click.echo(f"{line['path']} = {_shown(line)}  ({line['name']})")
+
+
+@cli.command()
+@click.argument("duration", default="2min")
+@click.pass_obj
+def permit(socket_file: FilePath, duration: str) -> None:
+    """Let devices that are not listed join for a DURATION (2min); 0s closes the window."""
+    try:
+        seconds = parse_duration(duration)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    answer = _ask(socket_file, {"do": "permit", "seconds": seconds})
+    click.echo(f"devices may join for {answer['join_window_s']:.0f} s")
+
+
+@cli.command()
+@click.argument("target")
+@click.pass_obj
+def forget(socket_file: FilePath, target: str) -> None:
+    """Remove a device, its prefix and its values for good."""
+    click.echo(f"{_ask(socket_file, {'do': 'forget', 'target': target})['forgotten']} is forgotten")
+
+
+def _ask(socket_file: FilePath, request: Mapping[str, object]) -> Any:
+    return next(_talk(socket_file, request, ANSWER_TIMEOUT_S))
+
+
+def _talk(
+    socket_file: FilePath, request: Mapping[str, object], timeout_s: float | None
+) -> Iterator[Any]:
+    """Sends a request and gives the answers; GatewayError where the daemon says no."""
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(timeout_s)
+            connection.connect(os.fspath(socket_file))
+            connection.sendall(json.dumps(request).encode() + b"\n")
+            for line in connection.makefile("rb"):
+                answer = json.loads(line)
+                if "error" in answer:
+                    raise GatewayError(answer["error"])
+                yield answer["ok"]
+    except TimeoutError:
+        raise GatewayError(f"the daemon did not answer within {timeout_s} s") from None
+    except OSError as error:
+        raise GatewayError(
+            f"no daemon answers at {socket_file} ({error.strerror}); is it running, and may you "
+            "use it (group border-gateway)? Another socket is named by --socket"
+        ) from None
+
+
+def _confirm(answer: Mapping[str, object]) -> None:
+    click.echo("done" if answer["confirmed"] else "sent; the device has not shown it yet")
+
+
+def _shown(resource: Mapping[str, Any]) -> str:
+    value = "-" if resource["value"] is None else str(resource["value"])
+    return f"{value} (from before the restart)" if resource["restored"] else value
+
+
+def _ago(at: float | None) -> str:
+    if at is None:
+        return "never"
+    seconds = max(0, int(time.time() - at))
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size} {unit} ago"
+    return f"{seconds} s ago"
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())
+
+
+def main() -> None:
+    """The command `border-gateway`."""
+    try:
+        cli(prog_name="border-gateway")
+    except ConfigError as error:
+        click.echo(f"border-gateway: {error}", err=True)
+        sys.exit(EXIT_CONFIG)
+    except GatewayError as error:
+        click.echo(f"border-gateway: {error}", err=True)
+        sys.exit(1)

@@ -1,0 +1,234 @@
+"""The Unix socket that the command line speaks to: one JSON object a line, each way.
+
+A request is `{"do": name, ...arguments}`; an answer is `{"ok": ...}` or `{"error": text}`.
+`watch` answers with a line a change until the client hangs up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path as FilePath
+from typing import Any
+
+from gateway.errors import GatewayError, NotFound, StateError
+from gateway.events import Change, Device, DeviceChanged, Execute, Removed, Resource, Write
+from gateway.hub import Hub
+from gateway.model import Path, parse_device_id
+from gateway.ports import Outbox
+from gateway.slots import Slot
+from gateway.text import from_text, to_text
+
+log = logging.getLogger(__name__)
+
+REQUEST_LIMIT = 65_536
+"""Octets of one request line: the longest value is a few kilobytes."""
+
+REQUEST_TIMEOUT_S = 30.0
+"""A client that connects and says nothing is dropped."""
+
+WATCH_LIMIT = 10_000
+"""Changes that wait for one slow `watch`; the oldest are dropped."""
+
+
+class ControlServer:
+    """Serves the socket while `run` lasts. Who may connect is decided by the file's mode (0660)."""
+
+    def __init__(self, file: FilePath, hub: Hub, slots: Sequence[Slot]) -> None:
+        self._file = file
+        self._hub = hub
+        self._slots = slots
+
+    async def run(self) -> None:
+        """Listens until cancelled; StateError if the socket cannot be made."""
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            self._file.unlink(missing_ok=True)
+            server = await asyncio.start_unix_server(self._serve, self._file, limit=REQUEST_LIMIT)
+            self._file.chmod(0o660)
+        except OSError as error:
+            raise StateError(
+                f"{self._file}: {error.strerror}; set [gateway] socket to a place that "
+                "the daemon may write to"
+            ) from error
+        try:
+            async with server:
+                await server.serve_forever()
+        finally:
+            self._file.unlink(missing_ok=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, TimeoutError, ValueError, RecursionError):
+            async with asyncio.timeout(REQUEST_TIMEOUT_S):
+                line = await reader.readline()
+            await self._answer(json.loads(line or b"null"), reader, writer)
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+    async def _answer(
+        self, request: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        answer: object
+        try:
+            match request:
+                case {"do": "watch"}:
+                    async with asyncio.TaskGroup() as tasks:
+                        watching = tasks.create_task(self._watch(request.get("target"), writer))
+                        await reader.read()  # until the client hangs up
+                        watching.cancel()
+                    return
+                case {"do": "devices"}:
+                    answer = self._devices()
+                case {"do": "get", "target": str(target)}:
+                    answer = self._get(target)
+                case {"do": "set", "target": str(target), "value": str(value)}:
+                    answer = await self._set(target, value)
+                case {"do": "exec", "target": str(target), "arguments": str(arguments)}:
+                    answer = await self._exec(target, arguments)
+                case {"do": "permit", "seconds": int() | float() as seconds}:
+                    answer = self._permit(seconds)
+                case {"do": "forget", "target": str(target)}:
+                    answer = self._forget(target)
+                case _:
+                    raise NotFound("unknown request; are daemon and command of one version?")
+        except GatewayError as error:
+            await _send(writer, {"error": str(error)})
+        else:
+            await _send(writer, {"ok": answer})
+
+    def _devices(self) -> Mapping[str, object]:
+        return {
+            "adapters": [
+                {"name": s.name, "running": s.running, "status": s.text, "restarts": s.restarts}
+                for s in self._slots
+            ],
+            "join_window_s": self._hub.join_window.remaining_s(self._hub.monotonic()),
+            "counters": dict(self._hub.counters),
+            "devices": [_device_json(d) for d in self._hub.store.devices() if d.prefix],
+            "strangers": [
+                {
+                    "id": s.device,
+                    "name": s.name,
+                    "rssi_dbm": s.rssi_dbm,
+                    "adapter": s.adapter,
+                    "reason": s.reason,
+                    "at": s.at,
+                }
+                for s in reversed(self._hub.strangers.values())
+            ],
+        }
+
+    def _get(self, target: str) -> Sequence[Mapping[str, object]]:
+        device, path = self._target(target)
+        resources = self._hub.store.resources(device.id, path)
+        if not resources:
+            raise NotFound(f"{device.prefix or 'the gateway'} has nothing at {path or '/'}")
+        return [self._resource_json(device, r) for r in resources]
+
+    async def _set(self, target: str, text: str) -> Mapping[str, object]:
+        device, path = self._resource_target(target)
+        definition = self._hub.registry.resource(path[0], path[2])
+        if definition is None:
+            raise NotFound(f"nothing defines {path}")
+        value = from_text(text, definition.type)
+        outcome = await self._hub.commander.execute(
+            Write(device.id, {path: value}, "the command line")
+        )
+        return {"confirmed": outcome.confirmed}
+
+    async def _exec(self, target: str, arguments: str) -> Mapping[str, object]:
+        device, path = self._resource_target(target)
+        command = Execute(device.id, path, "the command line", arguments)
+        return {"confirmed": (await self._hub.commander.execute(command)).confirmed}
+
+    def _permit(self, seconds: float) -> Mapping[str, object]:
+        self._hub.permit(seconds)
+        return {"join_window_s": self._hub.join_window.remaining_s(self._hub.monotonic())}
+
+    def _forget(self, target: str) -> Mapping[str, object]:
+        device, _ = self._target(target)
+        self._hub.forget(device.id)
+        return {"forgotten": device.id}
+
+    async def _watch(self, target: str | None, writer: asyncio.StreamWriter) -> None:
+        device, path = self._target(target) if target else (None, None)
+        outbox = Outbox(limit=WATCH_LIMIT)
+        self._hub.outboxes.append(outbox)
+        try:
+            while True:
+                event = await outbox.take()
+                if device is not None and event.device != device.id:
+                    continue
+                if line := self._event_json(event, path):
+                    await _send(writer, {"ok": line})
+        finally:
+            self._hub.outboxes.remove(outbox)
+
+    def _event_json(
+        self, event: Change | DeviceChanged | Removed, under: Path | None
+    ) -> Mapping[str, object] | None:
+        known = self._hub.store.device(event.device)
+        match event:
+            case Change() if known and (under is None or under.covers(event.path)):
+                resource = self._hub.store.resource(event.device, event.path)
+                return self._resource_json(known, resource) if resource else None
+            case DeviceChanged() if known:
+                return {"device": _device_json(known)}
+            case Removed():
+                return {"removed": f"{event.prefix}{event.path or ''}"}
+            case _:
+                return None
+
+    def _target(self, target: str) -> tuple[Device, Path | None]:
+        """`weather`, `weather/3303/0`, `ble:aa-../3303`, or `/3/0` for the gateway itself."""
+        first, _, rest = target.partition("/")
+        device = self._hub.store.by_prefix(first)
+        if device is None:
+            with contextlib.suppress(ValueError):
+                device = self._hub.store.device(parse_device_id(first))
+        if device is None:
+            raise NotFound(f"no device {first!r}; `border-gateway devices` lists them")
+        try:
+            return device, Path.parse(rest) if rest else None
+        except ValueError as error:
+            raise NotFound(str(error)) from None
+
+    def _resource_target(self, target: str) -> tuple[Device, Path]:
+        device, path = self._target(target)
+        if path is None or len(path) < 3:
+            raise NotFound(f"{target} is not a resource, such as weather/3303/0/5700")
+        return device, path
+
+    def _resource_json(self, device: Device, resource: Resource) -> Mapping[str, object]:
+        path = resource.path
+        definition = self._hub.registry.resource(path[0], path[2])
+        return {
+            "path": f"{device.prefix}{path}",
+            "name": definition.name if definition else "",
+            "value": None if resource.value is None else to_text(resource.value),
+            "at": resource.at,
+            "restored": resource.restored,
+        }
+
+
+def _device_json(device: Device) -> Mapping[str, object]:
+    return {
+        "id": device.id,
+        "prefix": device.prefix,
+        "name": device.name,
+        "adapter": device.adapter,
+        "state": device.availability.state.value,
+        "reason": device.availability.reason,
+        "since": device.availability.since,
+        "last_seen": device.last_seen,
+    }
+
+
+async def _send(writer: asyncio.StreamWriter, answer: Mapping[str, object]) -> None:
+    writer.write(json.dumps(answer).encode() + b"\n")
+    async with asyncio.timeout(REQUEST_TIMEOUT_S):
+        await writer.drain()

@@ -1,0 +1,165 @@
+"""The daemon: builds hub, slots and control socket from a configuration, and ends cleanly."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from pathlib import Path as FilePath
+
+from gateway import __version__
+from gateway.config import Config
+from gateway.control import ControlServer
+from gateway.ddf import load_folder
+from gateway.errors import StateError
+from gateway.hub import Hub
+from gateway.notify import notify
+from gateway.registry import Registry
+from gateway.slots import SouthSlot
+from gateway.state import StateDatabase
+from gateway.supervisor import Supervised
+
+log = logging.getLogger(__name__)
+
+SAVE_INTERVAL_S = 0.5
+"""How old a value can be that a killed process loses; the file is not synced each time."""
+
+SAVE_RETRY_S = 10.0
+"""How long a full disk is left alone."""
+
+TICK_S = 1.0
+"""How exactly the report rule's minimum interval is kept."""
+
+RADIOS_STOP_S = 2.5
+SERVERS_STOP_S = 4.5
+"""When radios and servers must have ended after a stop; the whole stop stays under 5 s."""
+
+
+class Service:
+    """One daemon. `run` lasts until `stop` is called or the task is cancelled."""
+
+    def __init__(self, config: Config, state_folder: FilePath) -> None:
+        self._config = config
+        self._state_folder = state_folder
+        self._stopping = asyncio.Event()
+        self.ready = asyncio.Event()
+
+    def stop(self) -> None:
+        """Asks `run` to end; may be called from a signal handler."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Runs the daemon; StateError where state or control socket cannot be used."""
+        registry = Registry.builtin()
+        if self._config.gateway.definitions:
+            load_folder(self._config.gateway.definitions, registry)
+        state = StateDatabase(self._state_folder)
+        hub = Hub(registry, self._config.rules, state)
+        hub.restore(state.load())
+        adapters = [
+            Supervised(name, adapter, section, hub)
+            for name, (adapter, section) in self._config.adapters.items()
+        ]
+        control = ControlServer(
+            self._config.gateway.socket, hub, [adapter.slot for adapter in adapters]
+        )
+        try:
+            await self._serve(hub, state, adapters, control)
+        finally:
+            state.save(hub.take_unsaved())
+            state.close()
+            log.info("stopped")
+
+    async def _serve(
+        self,
+        hub: Hub,
+        state: StateDatabase,
+        adapters: list[Supervised],
+        control: ControlServer,
+    ) -> None:
+        log.info("border-gateway %s starts with %d devices", __version__, len(hub.store) - 1)
+        south = [a for a in adapters if isinstance(a.slot, SouthSlot)]
+        north = [a for a in adapters if a not in south]
+        async with asyncio.TaskGroup() as tasks:
+            core = [tasks.create_task(control.run()), tasks.create_task(_keep(hub, state))]
+            servers = [tasks.create_task(a.run(), name=a.slot.name) for a in north]
+            radios = [tasks.create_task(a.run(), name=a.slot.name) for a in south]
+            notify("READY=1")
+            self.ready.set()
+            await self._stopping.wait()
+            notify("STOPPING=1")
+            log.info("stopping")
+            # Radios first: what they say last is still told by the servers.
+            stopped = asyncio.get_running_loop().time()
+            await _end(radios, stopped + RADIOS_STOP_S)
+            await _end(servers, stopped + SERVERS_STOP_S)
+            await _end(core, stopped + SERVERS_STOP_S)
+
+
+async def _keep(hub: Hub, state: StateDatabase) -> None:
+    """Saves changed values and drives the report rule's clock."""
+    loop = asyncio.get_running_loop()
+    next_tick = loop.time()
+    while True:
+        await asyncio.sleep(SAVE_INTERVAL_S)
+        if loop.time() >= next_tick:
+            hub.tick()
+            next_tick = loop.time() + TICK_S
+        if unsaved := hub.take_unsaved():
+            try:
+                await asyncio.to_thread(state.save, unsaved)
+            except StateError as error:
+                hub.keep_unsaved(unsaved)
+                hub.counters["state_errors"] += 1
+                log.error("last values are not saved, will try again: %s", error)
+                await asyncio.sleep(SAVE_RETRY_S)
+
+
+async def _end(tasks: list[asyncio.Task[None]], deadline: float) -> None:
+    """Cancels tasks and waits for them until the deadline (the loop's time)."""
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        timeout_s = max(0.0, deadline - asyncio.get_running_loop().time())
+        _, pending = await asyncio.wait(tasks, timeout=timeout_s)
+        for task in pending:
+            log.warning("%s did not stop in time", task.get_name())
+
+
+def run(config: Config, state_folder: FilePath) -> None:
+    """Runs the daemon in the foreground until SIGTERM or SIGINT; StateError if it cannot."""
+    configure_logging(config.gateway.log)
+
+    async def main() -> None:
+        service = Service(config, state_folder)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, service.stop)
+        await service.run()
+
+    try:
+        asyncio.run(main())
+    except* StateError as group:
+        raise group.exceptions[0] from None
+
+
+def configure_logging(level: str) -> None:
+    """Logs to stderr; under systemd with the priority prefixes that the journal reads."""
+    handler = logging.StreamHandler(sys.stderr)
+    if os.environ.get("JOURNAL_STREAM"):
+        handler.setFormatter(_JournalFormatter("%(name)s: %(message)s"))
+    else:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    for ours in ("gateway", "adapters"):
+        logging.getLogger(ours).setLevel(level.upper())
+
+
+class _JournalFormatter(logging.Formatter):
+    _PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
+
+    def format(self, record: logging.LogRecord) -> str:
+        priority = next((p for level, p in self._PRIORITIES if record.levelno >= level), 7)
+        return "\n".join(f"<{priority}>{line}" for line in super().format(record).splitlines())

@@ -1,0 +1,200 @@
+"""The whole daemon as a process: start, command line, SIGTERM, kill -9."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path as FilePath
+from typing import Any
+
+import pytest
+
+from gateway.service import SAVE_INTERVAL_S
+
+CORE = """
+[gateway]
+socket = "{folder}/control.sock"
+
+[[device]]
+id = "sim:0000000000000001"
+prefix = "attic"
+name = "Attic"
+writable = ["3312/0/5850"]
+"""
+
+SIM = """
+[sim]
+devices = 2
+interval = "50ms"
+"""
+
+DEADLINE_S = 20.0
+
+
+class Daemon:
+    """`python -m gateway run` on a configuration in a folder, and the command line to it."""
+
+    def __init__(self, folder: FilePath, config: str = CORE + SIM) -> None:
+        self.folder = folder
+        self.config = folder / "gateway.toml"
+        self.configure(config)
+        self.process: subprocess.Popen[str] | None = None
+
+    def configure(self, config: str) -> None:
+        self.config.write_text(config.format(folder=self.folder))
+
+    def start(self) -> None:
+        command = ("run", "--config", str(self.config), "--state", str(self.folder / "state"))
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "gateway", *command], stderr=subprocess.PIPE, text=True
+        )
+        self.until(lambda: self.ask({"do": "devices"}))
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
+        """Signals the daemon; gives its exit status and what it logged."""
+        assert self.process
+        self.process.send_signal(number)
+        _, log = self.process.communicate(timeout=DEADLINE_S)
+        status, self.process = self.process.returncode, None
+        return status, log
+
+    def command(self, *words: str) -> subprocess.CompletedProcess[str]:
+        socket_file = str(self.folder / "control.sock")
+        return subprocess.run(
+            [sys.executable, "-m", "gateway", "--socket", socket_file, *words],
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_S,
+            check=False,
+        )
+
+    def ask(self, request: Mapping[str, object]) -> Any:
+        """One request on the control socket; None if there is no answer or an error."""
+        with socket.socket(socket.AF_UNIX) as connection, contextlib.suppress(OSError):
+            connection.settimeout(DEADLINE_S)
+            connection.connect(str(self.folder / "control.sock"))
+            connection.sendall(json.dumps(request).encode() + b"\n")
+            return json.loads(connection.makefile().readline()).get("ok")
+        return None
+
+    def value(self, target: str) -> Any:
+        """What one resource holds, as text; None if there is none."""
+        answer = self.ask({"do": "get", "target": target})
+        return answer and answer[0]["value"]
+
+    def until(self, condition: Any) -> Any:
+        deadline = time.monotonic() + DEADLINE_S
+        while time.monotonic() < deadline:
+            if found := condition():
+                return found
+        raise AssertionError("deadline passed")
+
+
+@pytest.fixture
+def daemon(tmp_path: FilePath) -> Iterator[Daemon]:
+    daemon = Daemon(tmp_path)
+    daemon.start()
+    yield daemon
+    if daemon.process:
+        daemon.end(signal.SIGKILL)
+
+
+def test_devices_shows_who_is_bridged_and_who_is_not_and_why(daemon: Daemon) -> None:
+    shown = daemon.until(lambda: "not listed" in (t := daemon.command("devices").stdout) and t)
+    assert "sim: running with 2 virtual devices" in shown
+    assert "attic   sim:0000000000000001  Attic  online" in shown
+    assert "sim:0000000000000002  Virtual 0002" in shown
+
+
+def test_a_device_joins_by_permit_and_keeps_its_prefix(daemon: Daemon) -> None:
+    assert "for 60 s" in daemon.command("permit", "60s").stdout
+    daemon.until(lambda: daemon.value("d1/3303/0/5700"))
+
+
+def test_a_value_is_read_written_and_executed_from_the_command_line(daemon: Daemon) -> None:
+    daemon.until(lambda: daemon.value("attic/3312/0/5850") == "0")
+    assert daemon.command("set", "attic/3312/0/5850", "1").stdout == "done\n"
+    assert daemon.command("get", "attic/3312/0/5850").stdout == "1\n"
+    refused = daemon.command("exec", "attic/3303/0/5605")
+    assert refused.returncode == 1
+    assert 'writable = ["3303/0/5605"]' in refused.stderr
+
+
+def test_watch_prints_a_line_a_change(daemon: Daemon) -> None:
+    command = [sys.executable, "-m", "gateway", "--socket", str(daemon.folder / "control.sock")]
+    with subprocess.Popen(
+        [*command, "watch", "attic/3303/0/5700"], stdout=subprocess.PIPE, text=True
+    ) as watching:
+        assert watching.stdout
+        line = watching.stdout.readline()
+        watching.terminate()
+    assert line.startswith("attic/3303/0/5700 = ")
+    assert line.endswith("(Sensor Value)\n")
+
+
+def test_sigterm_ends_the_daemon_cleanly_within_five_seconds(daemon: Daemon) -> None:
+    status, log = daemon.end()
+    assert status == 0
+    assert log.splitlines()[-1].endswith("stopped")
+    assert not (daemon.folder / "control.sock").exists()
+
+
+def test_a_client_that_sends_nonsense_does_not_disturb_the_daemon(daemon: Daemon) -> None:
+    for nonsense in (b"", b"\xff\n", b"[]\n", b'{"do": "get"}\n', b"x" * 100_000, b"[" * 50_000):
+        with socket.socket(socket.AF_UNIX) as connection, contextlib.suppress(OSError):
+            connection.connect(str(daemon.folder / "control.sock"))
+            connection.sendall(nonsense)
+    assert daemon.ask({"do": "devices"})
+    _, log = daemon.end()
+    assert "Traceback" not in log
+
+
+def test_after_kill_9_prefixes_and_last_values_are_the_same(daemon: Daemon) -> None:
+    daemon.ask({"do": "permit", "seconds": 60})
+    daemon.until(lambda: daemon.value("d1/3303/0/5700"))
+    daemon.command("set", "attic/3312/0/5850", "1")
+    saved = time.monotonic() + 3 * SAVE_INTERVAL_S
+    before = daemon.until(lambda: time.monotonic() > saved and daemon.ask({"do": "devices"}))
+    daemon.end(signal.SIGKILL)
+    daemon.configure(CORE)
+    daemon.start()
+    after = daemon.ask({"do": "devices"})
+    assert [(d["id"], d["prefix"], d["name"]) for d in after["devices"]] == [
+        (d["id"], d["prefix"], d["name"]) for d in before["devices"]
+    ]
+    shown = daemon.command("get", "attic/3312/0").stdout
+    assert "attic/3312/0/5850  1 (from before the restart)" in shown
+
+
+def test_a_configuration_with_mistakes_ends_with_status_78(tmp_path: FilePath) -> None:
+    daemon = Daemon(tmp_path, "[sim]\ndevises = 3\n[rport]\n")
+    done = daemon.command("run", "--config", str(daemon.config))
+    assert done.returncode == 78
+    assert "[sim] devises = 3: unknown key; did you mean 'devices'?" in done.stderr
+    assert "[rport]: unknown section; did you mean 'report'?" in done.stderr
+
+
+def test_without_a_daemon_the_command_line_says_so(tmp_path: FilePath) -> None:
+    done = Daemon(tmp_path).command("devices")
+    assert done.returncode == 1
+    assert "no daemon answers at" in done.stderr
+
+
+def test_ready_is_told_to_systemd(tmp_path: FilePath) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(DEADLINE_S)
+        os.environ["NOTIFY_SOCKET"] = str(tmp_path / "notify")
+        try:
+            daemon = Daemon(tmp_path)
+            daemon.start()
+            assert manager.recv(100) == b"READY=1"
+            daemon.end()
+            assert manager.recv(100) == b"STOPPING=1"
+        finally:
+            del os.environ["NOTIFY_SOCKET"]
