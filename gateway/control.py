@@ -15,9 +15,20 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from gateway.errors import GatewayError, NotFound, StateError
-from gateway.events import Change, Device, DeviceChanged, Execute, Removed, Resource, Write
+from gateway.events import (
+    Availability,
+    Change,
+    Device,
+    DeviceChanged,
+    Execute,
+    Removed,
+    Resource,
+    State,
+    Write,
+)
 from gateway.hub import Hub
-from gateway.model import Path, parse_device_id
+from gateway.model import DeviceId, Path, parse_device_id
+from gateway.policy import DeviceRule
 from gateway.ports import Outbox
 from gateway.slots import Slot
 from gateway.text import from_text, to_text
@@ -101,6 +112,7 @@ class ControlServer:
             await _send(writer, {"ok": answer})
 
     def _devices(self) -> Mapping[str, object]:
+        rules = self._hub.rules.devices
         return {
             "adapters": [
                 {"name": s.name, "running": s.running, "status": s.text, "restarts": s.restarts}
@@ -108,7 +120,10 @@ class ControlServer:
             ],
             "join_window_s": self._hub.join_window.remaining_s(self._hub.monotonic()),
             "counters": dict(self._hub.counters),
-            "devices": [_device_json(d) for d in self._hub.store.devices() if d.prefix],
+            "devices": [
+                *(_device_json(d) for d in self._hub.store.devices() if d.prefix),
+                *(_listed_json(d, r) for d, r in rules.items() if d not in self._hub.store),
+            ],
             "strangers": [
                 {
                     "id": s.device,
@@ -226,6 +241,11 @@ def _device_json(device: Device) -> Mapping[str, object]:
         "since": device.availability.since,
         "last_seen": device.last_seen,
     }
+
+
+def _listed_json(device: DeviceId, rule: DeviceRule) -> Mapping[str, object]:
+    never_seen = Availability(State.UNKNOWN, "listed, but never seen", 0.0)
+    return _device_json(Device(device, rule.prefix or "", rule.name or "", "", never_seen))
 
 
 async def _send(writer: asyncio.StreamWriter, answer: Mapping[str, object]) -> None:

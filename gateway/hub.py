@@ -42,8 +42,8 @@ MAX_STRANGERS = 1_000
 class Memory(Protocol):
     """What is kept for ever. Each call is on disk when it returns."""
 
-    def remember_device(self, device: Device) -> None:
-        """Keeps a device's prefix, name and adapter."""
+    def remember_device(self, device: Device, *, joined: bool) -> None:
+        """Keeps a device's prefix, name, adapter, and whether it joined through the window."""
 
     def remember_instance(self, device: DeviceId, object_id: int, key: str, number: int) -> None:
         """Keeps which instance number a device's `key` has."""
@@ -60,6 +60,7 @@ class Remembered:
     prefix: str
     name: str
     adapter: str
+    joined: bool
     last_seen: float | None
     instances: Mapping[tuple[int, str], int]
     resources: Sequence[Resource]
@@ -102,6 +103,8 @@ class Hub:
         self._memory = memory
         self._reporter = Reporter()
         self._instances: dict[DeviceId, dict[tuple[int, str], int]] = {}
+        self._joined: set[DeviceId] = set()
+        self._dormant: dict[DeviceId, Remembered] = {}
         self._unsaved: set[tuple[DeviceId, Path]] = set()
         self._undefined: set[tuple[int, int]] = set()
         self.store.put(Device(GATEWAY, "", "gateway", "", self._now(State.ONLINE, "running")))
@@ -110,27 +113,24 @@ class Hub:
     # --- start ---------------------------------------------------------------------------
 
     def restore(self, remembered: Sequence[Remembered]) -> None:
-        """Takes over what an earlier life kept; values are marked restored until heard again."""
-        availability = self._now(State.UNKNOWN, "not heard since the gateway started")
+        """Takes over what an earlier life kept; values are marked restored until heard again.
+
+        A device that is listed no more is not bridged, but its prefix stays its own.
+        """
         for known in remembered:
             self._instances[known.device] = dict(known.instances)
-            if known.device == GATEWAY:
-                continue
-            name = self.rules.of(known.device).name or known.name
-            self.store.put(
-                Device(
-                    known.device, known.prefix, name, known.adapter, availability, known.last_seen
-                )
-            )
-            for resource in known.resources:
-                reading = Reading(known.device, resource.path, resource.value, resource.at)
-                self.store.apply(reading, restored=True)
-        for known in remembered:
-            wanted = self.rules.of(known.device).prefix
-            if wanted is not None and wanted != known.prefix:
-                self._take_prefix(known.device, wanted)
-            if known.device != GATEWAY:
-                self._describe(known.device)
+            if known.joined:
+                self._joined.add(known.device)
+            if known.joined or self.rules.of(known.device).listed:
+                self._revive(known, "not heard since the gateway started")
+            elif known.device != GATEWAY:
+                self._dormant[known.device] = known
+        for device in self.store.devices():
+            wanted = self.rules.of(device.id).prefix
+            if wanted is not None and wanted != device.prefix:
+                self._take_prefix(device, wanted)
+            if device.id != GATEWAY:
+                self._describe(device.id)
 
     # --- what southbound adapters say --------------------------------------------------------
 
@@ -141,10 +141,10 @@ class Hub:
         if known:
             if not known.name and sighting.name:
                 self._replace(known, name=printable(sighting.name))
-                self._memory.remember_device(self.store.require(device))
             return True
-        if self.rules.of(device).listed or self.join_window.remaining_s(self.monotonic()):
-            return self._join(adapter, sighting)
+        listed = self.rules.of(device).listed
+        if listed or self.join_window.remaining_s(self.monotonic()):
+            return self._join(adapter, sighting, through_window=not listed)
         self.stranger(adapter, sighting, "not listed, and the join window is closed")
         return False
 
@@ -240,6 +240,7 @@ class Hub:
         self.store.remove(device)
         self._reporter.forget(device)
         self._instances.pop(device, None)
+        self._joined.discard(device)
         log.info("%s (%s) is forgotten", device, known.prefix)
         self._tell([Removed(device, known.prefix)])
 
@@ -270,32 +271,49 @@ class Hub:
 
     # --- inside -----------------------------------------------------------------------------------
 
-    def _join(self, adapter: str, sighting: Sighting) -> bool:
+    def _join(self, adapter: str, sighting: Sighting, *, through_window: bool) -> bool:
         if len(self.store) >= MAX_DEVICES:
             self.stranger(adapter, sighting, f"the gateway has {MAX_DEVICES} devices already")
             return False
+        known = self._dormant.get(sighting.device)
         device = Device(
             sighting.device,
-            self._free_prefix(sighting.device),
+            known.prefix if known else self._free_prefix(sighting.device),
             self.rules.of(sighting.device).name or printable(sighting.name),
             adapter,
             self._now(State.UNKNOWN, "found; nothing read yet"),
         )
         try:
-            self._memory.remember_device(device)
+            self._memory.remember_device(device, joined=through_window)
         except StateError as error:
             log.error("%s cannot join: %s", device.id, error)
             self.stranger(adapter, sighting, f"its prefix cannot be kept: {error}")
             return False
+        if known:
+            del self._dormant[device.id]
+            self._revive(known, device.availability.reason)
         self.store.put(device)
+        if through_window:
+            self._joined.add(device.id)
         self.strangers.pop(device.id, None)
         log.info("%s (%s) joins as /%s", device.id, device.name or "no name", device.prefix)
         self._tell([DeviceChanged(device.id)])
         return True
 
+    def _revive(self, known: Remembered, reason: str) -> None:
+        name = self.rules.of(known.device).name or known.name
+        availability = self._now(State.UNKNOWN, reason)
+        self.store.put(
+            Device(known.device, known.prefix, name, known.adapter, availability, known.last_seen)
+        )
+        for resource in known.resources:
+            reading = Reading(known.device, resource.path, resource.value, resource.at)
+            self.store.apply(reading, restored=True)
+
     def _free_prefix(self, device: DeviceId) -> str:
         wanted = self.rules.of(device).prefix
         reserved = {r.prefix for r in self.rules.devices.values()}
+        reserved |= {known.prefix for known in self._dormant.values()}
         if wanted is not None and self.store.by_prefix(wanted) is None:
             return check_prefix(wanted)
         number = 1
@@ -305,17 +323,19 @@ class Hub:
             log.error("%s: prefix %s is taken; it is /d%d instead", device, wanted, number)
         return f"d{number}"
 
-    def _take_prefix(self, device: DeviceId, prefix: str) -> None:
-        known = self.store.require(device)
-        if holder := self.store.by_prefix(prefix):
+    def _take_prefix(self, device: Device, prefix: str) -> None:
+        owners = {known.prefix: known.device for known in self._dormant.values()}
+        holder = self.store.by_prefix(prefix)
+        if owner := (holder.id if holder else owners.get(prefix)):
             log.error(
                 "%s keeps prefix %s: %s, which the configuration asks for, belongs to %s; "
                 "choose another prefix or forget that device",
-                device, known.prefix, prefix, holder.id,
+                device.id, device.prefix, prefix, owner,
             )  # fmt: skip
             return
-        self._replace(known, prefix=prefix)
-        self._memory.remember_device(self.store.require(device))
+        self._replace(device, prefix=prefix)
+        changed = self.store.require(device.id)
+        self._memory.remember_device(changed, joined=device.id in self._joined)
 
     def _coerced(self, reading: Reading) -> Reading | None:
         path = reading.path

@@ -33,7 +33,7 @@ MIGRATIONS = (
     """
     CREATE TABLE device (
         id TEXT PRIMARY KEY, prefix TEXT NOT NULL UNIQUE, name TEXT NOT NULL,
-        adapter TEXT NOT NULL, last_seen REAL
+        adapter TEXT NOT NULL, joined INTEGER NOT NULL, last_seen REAL
     ) STRICT;
     CREATE TABLE instance (
         device TEXT NOT NULL, object INTEGER NOT NULL, key TEXT NOT NULL, number INTEGER NOT NULL,
@@ -67,8 +67,7 @@ class StateDatabase:
     def load(self) -> Sequence[Remembered]:
         """Every remembered device with its instance numbers and last values."""
         with self._lock:
-            devices = self._db.execute("SELECT id, prefix, name, adapter, last_seen FROM device")
-            rows = devices.fetchall()
+            rows = self._db.execute("SELECT * FROM device ORDER BY rowid").fetchall()
             instances: dict[str, dict[tuple[int, str], int]] = defaultdict(dict)
             for device, object_id, key, number in self._db.execute("SELECT * FROM instance"):
                 instances[device][object_id, key] = number
@@ -76,19 +75,22 @@ class StateDatabase:
             for device, path, value, at in self._db.execute("SELECT * FROM value"):
                 values[device].append(Resource(Path.parse(path), _value_from(value), at))
         known = [
-            Remembered(DeviceId(i), prefix, name, adapter, seen, instances.pop(i, {}), values[i])
-            for i, prefix, name, adapter, seen in rows
+            Remembered(
+                DeviceId(i), prefix, name, adapter, bool(joined), seen, instances[i], values[i]
+            )
+            for i, prefix, name, adapter, joined, seen in rows
         ]
         # The gateway has no row of its own, but instance numbers.
-        own = Remembered(GATEWAY, "", "", "", None, instances.get(GATEWAY, {}), [])
+        own = Remembered(GATEWAY, "", "", "", False, None, instances[GATEWAY], [])
         return [own, *known]
 
-    def remember_device(self, device: Device) -> None:
+    def remember_device(self, device: Device, *, joined: bool) -> None:
         with self._commit() as db:
             db.execute(
-                "INSERT INTO device VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
-                "prefix = excluded.prefix, name = excluded.name, adapter = excluded.adapter",
-                (device.id, device.prefix, device.name, device.adapter, device.last_seen),
+                "INSERT INTO device VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
+                "prefix = excluded.prefix, name = excluded.name, adapter = excluded.adapter, "
+                "joined = joined OR excluded.joined",
+                (device.id, device.prefix, device.name, device.adapter, joined, device.last_seen),
             )
 
     def remember_instance(self, device: DeviceId, object_id: int, key: str, number: int) -> None:

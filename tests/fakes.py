@@ -75,7 +75,7 @@ class DictMemory:
         self.devices: dict[DeviceId, Device] = {}
         self.instances: dict[tuple[DeviceId, int, str], int] = {}
 
-    def remember_device(self, device: Device) -> None:
+    def remember_device(self, device: Device, *, joined: bool) -> None:
         self.devices[device.id] = device
 
     def remember_instance(self, device: DeviceId, object_id: int, key: str, number: int) -> None:

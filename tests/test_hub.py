@@ -1,5 +1,7 @@
 """From reading to change: admission, prefixes, instances, values, availability, report rule."""
 
+from dataclasses import replace
+
 import pytest
 
 from gateway.events import Change, DeviceChanged, Reading, Removed, Resource, Sighting, State
@@ -219,7 +221,14 @@ def restarted(clock: Clock, rules: Rules, *remembered: Remembered) -> HubBench:
 
 
 REMEMBERED = Remembered(
-    STATION, "d1", "old name", "ble", 5.0, {(3303, "id7"): 3}, [Resource(TEMPERATURE, 20.5, 6.0)]
+    STATION,
+    "d1",
+    "old name",
+    "ble",
+    True,
+    5.0,
+    {(3303, "id7"): 3},
+    [Resource(TEMPERATURE, 20.5, 6.0)],
 )
 
 
@@ -248,7 +257,7 @@ def test_a_prefix_that_another_device_has_is_not_taken_from_it(
     clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     rules = Rules({STATION: DeviceRule(True, "d2")})
-    other = Remembered(METER, "d2", "", "ble", None, {}, [])
+    other = Remembered(METER, "d2", "", "ble", True, None, {}, [])
     bench = restarted(clock, rules, REMEMBERED, other)
     assert bench.north.device_by_id(STATION) == bench.north.device("d1")
     assert "keeps prefix d1" in caplog.text
@@ -275,3 +284,17 @@ def test_a_device_that_cannot_be_bridged_is_listed_with_its_reason(bench: HubBen
     bench.south.refused(STATION, "it has no BIPSO characteristic")
     assert bench.hub.strangers[STATION].reason == "it has no BIPSO characteristic"
     assert bench.hub.strangers[STATION].name == "Lamp"
+
+
+def test_a_device_that_is_listed_no_more_is_not_bridged_but_keeps_what_it_had(
+    clock: Clock,
+) -> None:
+    bench = restarted(clock, Rules(), replace(REMEMBERED, joined=False))
+    assert not bench.south.seen(Sighting(STATION))
+    assert bench.north.device("d1") is None
+    bench.hub.permit(60)
+    bench.join(METER)
+    bench.join(STATION)
+    assert [d.prefix for d in bench.north.devices()] == ["", "d2", "d1"]
+    assert bench.north.resource(STATION, TEMPERATURE) == Resource(TEMPERATURE, 20.5, 6.0, True)
+    assert bench.south.instance(STATION, 3303, "id7", 0) == 3

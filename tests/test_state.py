@@ -32,7 +32,7 @@ VALUES: list[Value | None] = [
 def test_every_kind_of_value_survives_with_its_type_and_time(tmp_path: FilePath) -> None:
     state = StateDatabase(tmp_path)
     station = device(STATION, "d1", 5.0)
-    state.remember_device(station)
+    state.remember_device(station, joined=False)
     kept = [Resource(Path(3300, n, 5700), value, 7.25) for n, value in enumerate(VALUES)]
     state.save([(station, resource.path, resource) for resource in kept])
     # Not closed: as after a kill.
@@ -49,7 +49,7 @@ def test_every_kind_of_value_survives_with_its_type_and_time(tmp_path: FilePath)
 
 def test_instance_numbers_survive_also_the_gateways_own(tmp_path: FilePath) -> None:
     state = StateDatabase(tmp_path)
-    state.remember_device(device(STATION, "d1"))
+    state.remember_device(device(STATION, "d1"), joined=False)
     state.remember_instance(STATION, 3301, "id1#2", 4)
     state.remember_instance(GATEWAY, 25, STATION, 0)
     own, known = StateDatabase(tmp_path).load()
@@ -61,7 +61,7 @@ def test_instance_numbers_survive_also_the_gateways_own(tmp_path: FilePath) -> N
 def test_a_value_that_is_gone_is_gone_after_the_restart(tmp_path: FilePath) -> None:
     state = StateDatabase(tmp_path)
     station, path = device(STATION, "d1"), Path(3303, 0, 5700)
-    state.remember_device(station)
+    state.remember_device(station, joined=False)
     state.save([(station, path, Resource(path, 1.0, 1.0))])
     state.save([(station, path, None)])
     assert not state.load()[1].resources
@@ -72,7 +72,7 @@ def test_forgetting_a_device_leaves_the_others_alone(tmp_path: FilePath) -> None
     state = StateDatabase(tmp_path)
     for identity, prefix in ((STATION, "d1"), (METER, "d2")):
         known, path = device(identity, prefix), Path(3303, 0, 5700)
-        state.remember_device(known)
+        state.remember_device(known, joined=False)
         state.remember_instance(identity, 3303, "id0", 0)
         state.save([(known, path, Resource(path, 1.0, 1.0))])
     state.forget_device(STATION)
@@ -86,7 +86,7 @@ def test_a_damaged_file_is_set_aside_and_the_gateway_starts_anew(
 ) -> None:
     (tmp_path / "state.db").write_bytes(b"no database at all" * 500)
     state = StateDatabase(tmp_path)
-    state.remember_device(device(STATION, "d1"))
+    state.remember_device(device(STATION, "d1"), joined=False)
     state.close()
     assert "set aside as" in caplog.text
     (aside,) = tmp_path.glob("state.damaged-*")
