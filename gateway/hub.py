@@ -10,7 +10,6 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from gateway.commands import Commander
 from gateway.errors import InvalidValue, StateError
@@ -26,7 +25,8 @@ from gateway.events import (
     Sighting,
     State,
 )
-from gateway.model import GATEWAY, DeviceId, Path, Value, check_prefix, printable
+from gateway.identities import Identities, Memory, Remembered
+from gateway.model import GATEWAY, DeviceId, Path, Value, printable
 from gateway.own_objects import GATEWAY_OBJECT, device_object, gateway_object
 from gateway.policy import JoinWindow, Reporter, Rules
 from gateway.ports import Outbox
@@ -37,33 +37,6 @@ log = logging.getLogger(__name__)
 
 MAX_STRANGERS = 1_000
 """Devices seen but not bridged that are kept for the operator to look at: the latest ones."""
-
-
-class Memory(Protocol):
-    """What is kept for ever. Each call is on disk when it returns."""
-
-    def remember_device(self, device: Device, *, joined: bool) -> None:
-        """Keeps a device's prefix, name, adapter, and whether it joined through the window."""
-
-    def remember_instance(self, device: DeviceId, object_id: int, key: str, number: int) -> None:
-        """Keeps which instance number a device's `key` has."""
-
-    def forget_device(self, device: DeviceId) -> None:
-        """Drops everything about a device."""
-
-
-@dataclass(frozen=True, slots=True)
-class Remembered:
-    """A device as an earlier life of the gateway left it; `instances` by (object, key)."""
-
-    device: DeviceId
-    prefix: str
-    name: str
-    adapter: str
-    joined: bool
-    last_seen: float | None
-    instances: Mapping[tuple[int, str], int]
-    resources: Sequence[Resource]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +73,8 @@ class Hub:
         self.counters: Counter[str] = Counter()
         self.strangers: OrderedDict[DeviceId, Stranger] = OrderedDict()
         self.outboxes: list[Outbox] = []
-        self._memory = memory
+        self.identities = Identities(memory)
         self._reporter = Reporter()
-        self._instances: dict[DeviceId, dict[tuple[int, str], int]] = {}
-        self._joined: set[DeviceId] = set()
-        self._dormant: dict[DeviceId, Remembered] = {}
         self._unsaved: set[tuple[DeviceId, Path]] = set()
         self._undefined: set[tuple[int, int]] = set()
         self.store.put(Device(GATEWAY, "", "gateway", "", self._now(State.ONLINE, "running")))
@@ -113,18 +83,9 @@ class Hub:
     # --- start ---------------------------------------------------------------------------
 
     def restore(self, remembered: Sequence[Remembered]) -> None:
-        """Takes over what an earlier life kept; values are marked restored until heard again.
-
-        A device that is listed no more is not bridged, but its prefix stays its own.
-        """
-        for known in remembered:
-            self._instances[known.device] = dict(known.instances)
-            if known.joined:
-                self._joined.add(known.device)
-            if known.joined or self.rules.of(known.device).listed:
-                self._revive(known, "not heard since the gateway started")
-            elif known.device != GATEWAY:
-                self._dormant[known.device] = known
+        """Takes over what an earlier life kept; values are marked restored until heard again."""
+        for known in self.identities.restore(remembered, self.rules):
+            self._revive(known, "not heard since the gateway started")
         for device in self.store.devices():
             wanted = self.rules.of(device.id).prefix
             if wanted is not None and wanted != device.prefix:
@@ -171,22 +132,6 @@ class Hub:
             known = self.strangers.get(device)
             sighting = Sighting(device, known.name, known.rssi_dbm) if known else Sighting(device)
             self.stranger(adapter, sighting, reason)
-
-    def instance(self, device: DeviceId, object_id: int, key: str, preferred: int) -> int:
-        """The number of what the adapter calls `key`; assigned once, then kept for ever."""
-        numbers = self._instances.setdefault(device, {})
-        if (object_id, key) in numbers:
-            return numbers[object_id, key]
-        taken = {n for (o, _), n in numbers.items() if o == object_id}
-        number = preferred
-        if number in taken:
-            number = next(n for n in range(len(taken) + 1) if n not in taken)
-        try:
-            self._memory.remember_instance(device, object_id, key, number)
-        except StateError as error:
-            log.error("%s: instance %d may move after a restart: %s", device, number, error)
-        numbers[object_id, key] = number
-        return number
 
     def report(self, readings: Sequence[Reading]) -> None:
         """Takes what an admitted device said; readings that no definition allows are counted."""
@@ -236,11 +181,9 @@ class Hub:
     def forget(self, device: DeviceId) -> None:
         """Removes a device for good; it may join again later."""
         known = self.store.require(device)
-        self._memory.forget_device(device)
+        self.identities.forget(device)
         self.store.remove(device)
         self._reporter.forget(device)
-        self._instances.pop(device, None)
-        self._joined.discard(device)
         log.info("%s (%s) is forgotten", device, known.prefix)
         self._tell([Removed(device, known.prefix)])
 
@@ -275,26 +218,25 @@ class Hub:
         if len(self.store) >= MAX_DEVICES:
             self.stranger(adapter, sighting, f"the gateway has {MAX_DEVICES} devices already")
             return False
-        known = self._dormant.get(sighting.device)
+        prefix = self.identities.prefix(
+            sighting.device, self.rules, [d.prefix for d in self.store.devices()]
+        )
         device = Device(
             sighting.device,
-            known.prefix if known else self._free_prefix(sighting.device),
+            prefix,
             self.rules.of(sighting.device).name or printable(sighting.name),
             adapter,
             self._now(State.UNKNOWN, "found; nothing read yet"),
         )
         try:
-            self._memory.remember_device(device, joined=through_window)
+            known = self.identities.keep(device, joined=through_window)
         except StateError as error:
             log.error("%s cannot join: %s", device.id, error)
             self.stranger(adapter, sighting, f"its prefix cannot be kept: {error}")
             return False
         if known:
-            del self._dormant[device.id]
             self._revive(known, device.availability.reason)
         self.store.put(device)
-        if through_window:
-            self._joined.add(device.id)
         self.strangers.pop(device.id, None)
         log.info("%s (%s) joins as /%s", device.id, device.name or "no name", device.prefix)
         self._tell([DeviceChanged(device.id)])
@@ -310,23 +252,9 @@ class Hub:
             reading = Reading(known.device, resource.path, resource.value, resource.at)
             self.store.apply(reading, restored=True)
 
-    def _free_prefix(self, device: DeviceId) -> str:
-        wanted = self.rules.of(device).prefix
-        reserved = {r.prefix for r in self.rules.devices.values()}
-        reserved |= {known.prefix for known in self._dormant.values()}
-        if wanted is not None and self.store.by_prefix(wanted) is None:
-            return check_prefix(wanted)
-        number = 1
-        while f"d{number}" in reserved or self.store.by_prefix(f"d{number}"):
-            number += 1
-        if wanted is not None:
-            log.error("%s: prefix %s is taken; it is /d%d instead", device, wanted, number)
-        return f"d{number}"
-
     def _take_prefix(self, device: Device, prefix: str) -> None:
-        owners = {known.prefix: known.device for known in self._dormant.values()}
         holder = self.store.by_prefix(prefix)
-        if owner := (holder.id if holder else owners.get(prefix)):
+        if owner := holder.id if holder else self.identities.sleeping_owner(prefix):
             log.error(
                 "%s keeps prefix %s: %s, which the configuration asks for, belongs to %s; "
                 "choose another prefix or forget that device",
@@ -334,8 +262,7 @@ class Hub:
             )  # fmt: skip
             return
         self._replace(device, prefix=prefix)
-        changed = self.store.require(device.id)
-        self._memory.remember_device(changed, joined=device.id in self._joined)
+        self.identities.keep(self.store.require(device.id))
 
     def _coerced(self, reading: Reading) -> Reading | None:
         path = reading.path
@@ -386,7 +313,7 @@ class Hub:
 
     def _describe(self, device: DeviceId) -> None:
         """Keeps the device's instance of the gateway object in step."""
-        number = self.instance(GATEWAY, GATEWAY_OBJECT, device, 0)
+        number = self.identities.instance(GATEWAY, GATEWAY_OBJECT, device, 0)
         if known := self.store.device(device):
             resources = self.store.resources(device)
             self._say(gateway_object(number, known, resources, self.registry))

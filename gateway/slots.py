@@ -50,7 +50,7 @@ class SouthSlot(Slot):
         return [d for d in self._hub.store.devices() if d.adapter == self.name]
 
     def instance(self, device: DeviceId, object_id: int, key: str, preferred: int) -> int:
-        return self._hub.instance(device, object_id, key, preferred)
+        return self._hub.identities.instance(device, object_id, key, preferred)
 
     def report(self, readings: Sequence[Reading]) -> None:
         self._hub.report(readings)

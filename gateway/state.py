@@ -18,7 +18,7 @@ from pathlib import Path as FilePath
 
 from gateway.errors import StateError
 from gateway.events import Device, Resource
-from gateway.hub import Remembered
+from gateway.identities import Remembered
 from gateway.model import GATEWAY, DeviceId, ObjLink, Path, Value
 
 log = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.events import Change, DeviceChanged, Reading, Removed, Resource, Sighting, State
-from gateway.hub import Remembered
+from gateway.identities import Remembered
 from gateway.model import GATEWAY, DeviceId, Path
 from gateway.policy import DeviceRule, ReportRule, Rules
 from gateway.slots import SouthSlot
