@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adapters.lowpan.mac.drop import Drop, Dropped
+from adapters.lowpan.mac.drops import Drop, Dropped
 
 _TERMINATION_1 = 0x7E
 """Payload elements follow the header elements."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from adapters.lowpan.mac import elements
-from adapters.lowpan.mac.drop import Drop, Dropped
+from adapters.lowpan.mac.drops import Drop, Dropped
 from gateway.errors import EncodeError
 
 BROADCAST = b"\xff\xff"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from adapters.lowpan.mac import elements, security
 from adapters.lowpan.mac.counter import FrameCounter
-from adapters.lowpan.mac.drop import Drop, Dropped
+from adapters.lowpan.mac.drops import Drop, Dropped
 from adapters.lowpan.mac.frame import (
     BROADCAST,
     BROADCAST_PAN,

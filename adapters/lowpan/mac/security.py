@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.constant_time import bytes_eq
 
 from adapters.lowpan.mac import ccm
 from adapters.lowpan.mac.ccm import MicQuirk
-from adapters.lowpan.mac.drop import Drop, Dropped
+from adapters.lowpan.mac.drops import Drop, Dropped
 from adapters.lowpan.mac.frame import (
     KeyId,
     KeyIdMode,

@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from adapters.lowpan.mac import frame as mac
-from adapters.lowpan.mac.drop import Dropped
+from adapters.lowpan.mac.drops import Dropped
 from adapters.lowpan.mac.frame import BROADCAST, BROADCAST_PAN, FrameType, MacFrame
 from adapters.lowpan.radio import zep
 from adapters.lowpan.radio.interface import (

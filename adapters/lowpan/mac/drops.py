@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 
 from gateway.errors import DecodeError
 
 
-class Drop(Enum):
+class Drop(StrEnum):
     """The reasons; the values are names of counters."""
 
     TRUNCATED = "mac_truncated"
