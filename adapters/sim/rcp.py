@@ -28,6 +28,8 @@ EUI64 = bytes.fromhex("18b4300000000001")
 _ACKED_WITH_PENDING = 0x0010
 _ACK_REQUEST = 0x20
 _READ_SIZE = 4096
+_HELD_S = 0.2
+"""A frame to be overtaken goes on alone after this time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,15 +186,16 @@ class VirtualRcp:
             flags=_ACKED_WITH_PENDING if ack and ack.pending else 0,
             timestamp_us=round((asyncio.get_running_loop().time() - self._started) * 1_000_000),
         )
+        copies = [value] * (1 + self._happens(self.faults.duplicate))
         if self._happens(self.faults.reorder):
-            self._held.append(value)
-            self._later(self._release)
+            self._held += copies
+            self._later(self._release, _HELD_S)
         else:
-            self._later(lambda: self._receive(value))
+            self._later(lambda: self._receive(copies))
         return ack
 
-    def _receive(self, value: bytes) -> None:
-        for _ in range(1 + self._happens(self.faults.duplicate)):
+    def _receive(self, values: list[bytes]) -> None:
+        for value in values:
             self._firmware.tell(0, Id.STREAM_RAW, value)
         self._release()
 
@@ -219,9 +222,9 @@ class VirtualRcp:
     def _happens(self, probability: float) -> bool:
         return self._random.random() < probability
 
-    def _later(self, action: Callable[[], None]) -> None:
+    def _later(self, action: Callable[[], None], at_least_s: float = 0.0) -> None:
         """Runs the action after the delay of the air, and never before this call has returned."""
-        delay_s = self._random.uniform(0, self.faults.delay_s)
+        delay_s = at_least_s + self._random.uniform(0, self.faults.delay_s)
 
         def run() -> None:
             self._timers.discard(timer)

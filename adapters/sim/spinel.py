@@ -270,7 +270,7 @@ class Responder:
         ack = b""
         if status == OK and request.psdu[0] & 0x20:
             ack = b"\x02\x00" + request.psdu[2:3] + b"\0\0"
-        metadata = reception(ack, rssi_dbm=-128 if not ack else -20, noise=0, channel=0)
+        metadata = reception(ack, rssi_dbm=-20 if ack else 0, channel=0)
         more = bytes((0, request.header_updated)) + (metadata if status == OK else b"")
         self.status(request.tid, status, more)
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from adapters.lowpan.radio import url
+from adapters.lowpan.radio import port, url
 from adapters.lowpan.radio.interface import RadioError, RadioSettings, TxResult
 from adapters.lowpan.radio.opener import make_radio
 from adapters.sim.rcp import Ack, Faults, VirtualRcp
@@ -308,3 +308,13 @@ async def test_a_port_that_another_program_holds_is_an_error_that_names_it(
         second = make_radio(url.parse(address(rcp)), SETTINGS, Listener(), QUICK)
         with pytest.raises(RadioError, match="is in use by"):
             await second.run()
+
+
+async def test_octets_that_come_one_by_one_make_the_same_frames(
+    rcp: VirtualRcp, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(port, "READ_SIZE", 1)
+    async with running(address(rcp), listener) as radio:
+        rcp.deliver(BROADCAST_IN)
+        assert (await soon(listener.frames)).psdu == BROADCAST_IN
+        assert await radio.send(UNICAST_OUT) is TxResult.ACKED
