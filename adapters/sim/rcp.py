@@ -59,7 +59,8 @@ class VirtualRcp:
     """Used as `async with VirtualRcp(on_air) as rcp`; then `rcp.path` can be opened.
 
     `on_air` gets each PSDU (without FCS) that the gateway sends, and returns whether a node
-    has acknowledged it.
+    has acknowledged it. With `leaves_bus` a reset unplugs it for a moment, as it does with
+    older firmware on USB.
     """
 
     def __init__(
@@ -70,11 +71,14 @@ class VirtualRcp:
         version: str = "OPENTHREAD/virtual; SIMULATION",
         faults: Faults | None = None,
         seed: int = 0,
+        leaves_bus: bool = False,
     ) -> None:
         self._on_air = on_air
         self.faults = faults or Faults()
         self._random = random.Random(seed)  # noqa: S311 (faults must repeat, not be secret)
         self._firmware = Responder(eui64, version, self._send, self._transmit)
+        if leaves_bus:
+            self._firmware.restart = self._leave_bus
         self._reader = spinel.HdlcReader()
         self._folder = tempfile.TemporaryDirectory(prefix="rcp-")
         self._fds: tuple[int, int] | None = None
@@ -193,6 +197,9 @@ class VirtualRcp:
         else:
             self._later(lambda: self._receive(copies))
         return ack
+
+    def _leave_bus(self) -> None:
+        self._later(lambda: self.replace_stick(self._firmware.eui64))
 
     def _receive(self, values: list[bytes]) -> None:
         for value in values:

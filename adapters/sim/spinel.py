@@ -156,6 +156,8 @@ class Responder:
     send: Callable[[bytes], None]
     transmit: Callable[[Transmit], None]
     energy: Callable[[int], int] = lambda channel: -90
+    restart: Callable[[], None] | None = None
+    """What a reset by the host does, if it is more than forgetting everything."""
     in_flight: bool = False
     sleepy: set[bytes] = field(default_factory=set)
     """Neighbours with waiting frames, as the host listed them."""
@@ -191,7 +193,7 @@ class Responder:
             if command == NOOP:
                 self.status(tid, OK)
             elif command == RESET:
-                self.reset()
+                (self.restart or self.reset)()
             elif command in {GET, SET, INSERT, REMOVE}:
                 prop, value = unpack(rest)
                 self._property(tid, command, prop, value)

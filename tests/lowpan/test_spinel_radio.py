@@ -137,6 +137,31 @@ async def test_settings_change_while_the_radio_runs_and_stay_after_a_reset(
         assert rcp.settings[Id.PROMISCUOUS] == b"\x02"
 
 
+async def test_a_setting_that_the_radio_refuses_is_not_kept(
+    rcp: VirtualRcp, listener: Listener
+) -> None:
+    async with running(address(rcp), listener) as radio:
+        del rcp.settings[Id.PHY_TX_POWER]
+        with pytest.raises(RadioError, match="refuses SET PHY_TX_POWER"):
+            await radio.configure(dataclasses.replace(SETTINGS, tx_power_dbm=8))
+        rcp.reset()
+        await soon(listener.ups)
+        assert rcp.settings[Id.PHY_TX_POWER] == b"\0"
+
+
+async def test_settings_can_change_while_the_radio_is_away(
+    rcp: VirtualRcp, listener: Listener
+) -> None:
+    async with running(address(rcp), listener) as radio:
+        rcp.unplug()
+        await soon(listener.downs)
+        with pytest.raises(RadioError, match=r"was lost|plugged in"):
+            await radio.configure(dataclasses.replace(SETTINGS, channel=20))
+        rcp.plug()
+        await soon(listener.ups)
+        assert rcp.settings[Id.PHY_CHAN] == b"\x14"
+
+
 async def test_a_restart_of_the_firmware_is_noticed_and_undone(
     rcp: VirtualRcp, listener: Listener
 ) -> None:
@@ -317,4 +342,14 @@ async def test_octets_that_come_one_by_one_make_the_same_frames(
     async with running(address(rcp), listener) as radio:
         rcp.deliver(BROADCAST_IN)
         assert (await soon(listener.frames)).psdu == BROADCAST_IN
+        assert await radio.send(UNICAST_OUT) is TxResult.ACKED
+
+
+async def test_a_stick_that_leaves_the_bus_when_it_is_reset_comes_up_all_the_same(
+    air: Air, listener: Listener
+) -> None:
+    async with VirtualRcp(air, leaves_bus=True) as rcp, running(address(rcp), listener) as radio:
+        assert await radio.send(UNICAST_OUT) is TxResult.ACKED
+        rcp.reset()
+        await soon(listener.ups)
         assert await radio.send(UNICAST_OUT) is TxResult.ACKED

@@ -97,7 +97,10 @@ class RadioListener(Protocol):
         """The radio failed and is being reopened; `reason` is for people, told when it changes."""
 
     def received(self, frame: RadioFrame) -> None:
-        """A frame came from the air: undecoded, perhaps a duplicate, perhaps not for us."""
+        """A frame came from the air: undecoded, perhaps a duplicate, perhaps not for us.
+
+        Only between `radio_up` and `radio_down`.
+        """
 
     def line_fault(self, fault: str) -> None:
         """The serial line damaged a packet (`bad checksum`), or its content made no sense."""
@@ -128,7 +131,10 @@ class Radio(Protocol):
         """Sends one frame with CSMA, acknowledgement and repetitions; frames go out in order."""
 
     async def configure(self, settings: RadioSettings) -> None:
-        """Changes the settings, now and after each reopening; RadioError if the radio fails."""
+        """Changes the settings, now and after each reopening.
+
+        Raises RadioError if the radio is down (then they hold from its return on) or refuses.
+        """
 
     async def set_pending(self, address: bytes, pending: bool) -> None:
         """Whether acknowledgements tell this sleepy neighbour that a frame waits for it.

@@ -6,6 +6,7 @@ It knows no protocol; a dialogue on top of it says what packets mean.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from adapters.lowpan.radio.url import SerialUrl
 
 BAUDRATES = (460_800, 115_200, 1_000_000, 921_600, 230_400)
 """What sticks are sold and built with, the most frequent first."""
+
+_REAPPEAR_POLLS = 5
 
 T = TypeVar("T")
 
@@ -137,7 +140,6 @@ class SerialConnector:
         self._timings = timings
         self._dialogue = dialogue
         self._baudrate = url.baudrate
-        self._vanished = False
 
     @asynccontextmanager
     async def connect(self, settings: RadioSettings, upcalls: Upcalls) -> AsyncIterator[Connection]:
@@ -145,23 +147,34 @@ class SerialConnector:
         reply_s = self._timings.reply_s if len(rates) == 1 else self._timings.probe_s
         # A stick that is silent at the rate found before is looked for at all rates again.
         self._baudrate = url.baudrate
-        # Some USB sticks leave the bus when they are reset: the next time they are spared it.
-        gently, self._vanished = self._vanished, False
-        for baudrate in rates:
-            talk = self._dialogue(settings, upcalls, self._timings)
-            with open_port(url.path, baudrate, url.rtscts, talk.feed, talk.lost) as port:
-                talk.attach(port)
-                try:
-                    await talk.start(reply_s, gently)
-                except SilentError:
-                    continue
-                except PortLostError:
-                    self._vanished = True
-                    raise
-                self._baudrate = baudrate
-                yield talk
+        for gently in (False, True):
+            for baudrate in rates:
+                talk = self._dialogue(settings, upcalls, self._timings)
+                with open_port(url.path, baudrate, url.rtscts, talk.feed, talk.lost) as port:
+                    talk.attach(port)
+                    try:
+                        await talk.start(reply_s, gently)
+                    except SilentError:
+                        continue
+                    except PortLostError:
+                        if gently:
+                            raise
+                        break
+                    self._baudrate = baudrate
+                    yield talk
+                    return
+            else:
+                raise SilentError(
+                    f"{url.path} does not answer at {', '.join(map(str, rates))} baud: is it a "
+                    f"stick with {url.protocol.value} firmware{also_open(url.path)}?"
+                )
+            # Some USB sticks leave the bus when they are reset: the second time they are spared it.
+            await self._reappearance()
+
+    async def _reappearance(self) -> None:
+        """Gives the stick time to come back; whether it did is told by opening it."""
+        await asyncio.sleep(self._timings.reopen_s)
+        for _ in range(_REAPPEAR_POLLS):
+            if os.access(self._url.path, os.R_OK | os.W_OK):
                 return
-        raise SilentError(
-            f"{url.path} does not answer at {', '.join(map(str, rates))} baud: is it a stick with "
-            f"{url.protocol.value} firmware{also_open(url.path)}?"
-        )
+            await asyncio.sleep(self._timings.reopen_s)

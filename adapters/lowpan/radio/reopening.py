@@ -16,6 +16,7 @@ from adapters.lowpan.radio.interface import (
     Connection,
     Connector,
     RadioError,
+    RadioFrame,
     RadioInfo,
     RadioListener,
     RadioReplacedError,
@@ -28,7 +29,7 @@ from gateway.errors import EncodeError
 from gateway.model import printable
 
 QUEUE_LIMIT = 64
-"""Jobs that wait for the radio: about a second of full frames on the air."""
+"""Frames that wait for the radio: about a second of full ones on the air."""
 
 PENDING_LIMIT = 64
 """Neighbours with waiting frames: more than the source match table of any stick."""
@@ -89,9 +90,7 @@ class ReopeningRadio:
         return self._connection is not None
 
     async def run(self) -> Never:
-        upcalls = Upcalls(
-            self._listener.received, self._listener.line_fault, lambda: self._jobs.put_nowait(None)
-        )
+        upcalls = Upcalls(self._received, self._line_fault, lambda: self._jobs.put_nowait(None))
         loop = asyncio.get_running_loop()
         delay_s = self._timings.reopen_s
         while True:
@@ -132,10 +131,16 @@ class ReopeningRadio:
 
     async def configure(self, settings: RadioSettings) -> None:
         eui64 = settings.eui64 or (self.info.eui64 if self.info else None)
-        self._settings = pinned = replace(settings, eui64=eui64)
+        before, pinned = self._settings, replace(settings, eui64=eui64)
+        self._settings = pinned
+        try:
+            await self._ask(lambda connection: connection.configure(pinned))
+        except RadioError:
+            if self.is_up:  # refused, and it would be again after reopening
+                self._settings = before
+            raise
         if self.info and eui64:
             self.info = replace(self.info, eui64=eui64)
-        await self._ask(lambda connection: connection.configure(pinned))
 
     async def set_pending(self, address: bytes, pending: bool) -> None:
         if pending == (address in self._pending):
@@ -160,8 +165,6 @@ class ReopeningRadio:
     async def _ask(self, action: Callable[[Connection], Awaitable[T]]) -> T:
         if self._connection is None:
             raise RadioError(self._reason or "the radio is not open yet")
-        if self._jobs.qsize() >= QUEUE_LIMIT:
-            raise RadioError("too much waits for the radio")
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._jobs.put_nowait(_Job(action, done))
         return await done
@@ -196,6 +199,14 @@ class ReopeningRadio:
             if job is not None:
                 await job.perform(connection)
         raise connection.error
+
+    def _received(self, frame: RadioFrame) -> None:
+        if self.is_up:
+            self._listener.received(frame)
+
+    def _line_fault(self, fault: str) -> None:
+        if self.is_up:  # while the baud rate is being found, faults say nothing
+            self._listener.line_fault(fault)
 
     def _go_down(self, error: RadioError) -> None:
         reason = str(error)
