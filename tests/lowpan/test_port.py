@@ -52,7 +52,11 @@ def line() -> Iterator[Line]:
             continue
 
 
-async def test_what_the_port_does_not_take_at_once_follows_in_order(line: Line) -> None:
+async def test_what_the_port_does_not_take_at_once_follows_in_order(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:100]))
     data = bytes(range(256)) * 31
     with open_port(line.path, 115200, False, line.heard.extend, line.lost.put_nowait) as opened:
         opened.write(data[:7000])

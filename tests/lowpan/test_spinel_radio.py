@@ -320,6 +320,17 @@ async def test_a_sender_that_gives_up_does_not_disturb_the_next(
         assert listener.downs.empty()
 
 
+async def test_a_frame_that_was_given_up_before_its_turn_is_not_sent(
+    rcp: VirtualRcp, air: Air, listener: Listener
+) -> None:
+    async with running(address(rcp), listener) as radio:
+        sends = [asyncio.ensure_future(radio.send(UNICAST_OUT)) for _ in range(3)]
+        await asyncio.sleep(0)
+        sends[1].cancel()
+        assert [await sends[0], await sends[2]] == [TxResult.ACKED] * 2
+        assert len(air.frames) == 2
+
+
 async def test_a_radio_that_was_never_there_is_an_error_that_names_it(listener: Listener) -> None:
     radio = make_radio(url.parse("spinel+hdlc:///dev/ttyNONE?baudrate=115200"), SETTINGS, listener)
     with pytest.raises(RadioError, match=r"no /dev/ttyNONE: is the stick plugged in\?"):
