@@ -25,10 +25,10 @@ SETTINGS = RadioSettings(channel=26, pan_id=0x0023, eui64=bytes.fromhex("0200000
 
 GATEWAY = bytes.fromhex("3412000000000002")  # the address above, as on the air
 NODE = bytes.fromhex("01aa000000000002")
-BROADCAST_OUT = bytes.fromhex("41d8012300ffff") + GATEWAY + b"hello"
-UNICAST_OUT = bytes.fromhex("61dc022300") + NODE + GATEWAY + b"hello"
-BROADCAST_IN = bytes.fromhex("41d8442300ffff") + NODE + b"here"
-UNICAST_IN = bytes.fromhex("61dc452300") + GATEWAY + NODE + b"here"
+BROADCAST_OUT = bytes.fromhex("41d8012300ffff") + GATEWAY + b"\x00hello"
+UNICAST_OUT = bytes.fromhex("61dc022300") + NODE + GATEWAY + b"\x00hello"
+BROADCAST_IN = bytes.fromhex("41d8442300ffff") + NODE + b"\x00here"
+UNICAST_IN = bytes.fromhex("61dc452300") + GATEWAY + NODE + b"\x00here"
 
 T = TypeVar("T")
 

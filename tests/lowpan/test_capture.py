@@ -1,5 +1,6 @@
 """Captures: Wireshark's own dissector agrees with our MAC on every field, and opens our frames."""
 
+import asyncio
 import dataclasses
 import io
 import shutil
@@ -19,8 +20,11 @@ from adapters.lowpan.mac.frame import (
     decode,
     encode,
 )
-from adapters.lowpan.radio import capture
+from adapters.lowpan.radio import capture, url
 from adapters.lowpan.radio.capture import Capture
+from adapters.lowpan.radio.opener import make_radio
+from adapters.sim.rcp import VirtualRcp
+from tests.lowpan.radio_bench import BROADCAST_IN, SETTINGS, UNICAST_OUT, Listener, soon
 from tests.lowpan.vectors import VECTORS, psdus, unhex
 
 TSHARK = shutil.which("tshark")
@@ -124,6 +128,22 @@ def test_the_dissector_agrees_on_every_field(tmp_path: Path) -> None:
     contiki = [unhex(f["psdu"])[:-2] for f in VECTORS["security"]["contiki"]["frames"]]
     frames = [*psdus(), *contiki, *ours(), bytes.fromhex("02001b")]
     assert tshark(write(tmp_path / "a.pcap", frames), FIELDS) == [expected(f) for f in frames]
+
+
+async def test_a_radio_s_traffic_can_be_captured(tmp_path: Path) -> None:
+    path, listener = tmp_path / "a.pcap", Listener()
+    async with VirtualRcp(lambda psdu: True) as rcp:
+        address = url.parse(f"spinel+hdlc://{rcp.path}?baudrate=460800")
+        with path.open("wb") as stream:
+            radio = make_radio(address, SETTINGS, listener, tap=Capture(stream).add)
+            life = asyncio.ensure_future(radio.run())
+            await soon(listener.ups)
+            await radio.send(UNICAST_OUT)
+            rcp.deliver(BROADCAST_IN)
+            await soon(listener.frames)
+            life.cancel()
+            await asyncio.wait({life})
+    assert tshark(path, FIELDS) == [expected(UNICAST_OUT), expected(BROADCAST_IN)]
 
 
 def test_a_wrong_fcs_would_be_seen(tmp_path: Path) -> None:

@@ -106,6 +106,10 @@ class RadioListener(Protocol):
         """The serial line damaged a packet (`bad checksum`), or its content made no sense."""
 
 
+Tap = Callable[[bytes, float], object]
+"""Gets a PSDU and the time in Unix seconds, as `capture.Capture.add` does."""
+
+
 class Radio(Protocol):
     """A radio that reopens itself: the same object serves through resets, hangs and unplugging."""
 

@@ -10,6 +10,7 @@ from adapters.lowpan.radio.interface import (
     Radio,
     RadioListener,
     RadioSettings,
+    Tap,
     Timings,
 )
 from adapters.lowpan.radio.line import DialogueFactory, SerialConnector
@@ -30,10 +31,14 @@ def make_radio(
     settings: RadioSettings,
     listener: RadioListener,
     timings: Timings | None = None,
+    tap: Tap | None = None,
 ) -> Radio:
-    """The radio that a URL names; it opens nothing before its `run`."""
+    """The radio that a URL names; it opens nothing before its `run`.
+
+    `tap` gets every frame that goes out or comes in, for a capture.
+    """
     timings = timings or Timings()
-    return ReopeningRadio(_connector(url, timings), settings, listener, timings)
+    return ReopeningRadio(_connector(url, timings), settings, listener, timings, tap)
 
 
 def _connector(url: RadioUrl, timings: Timings) -> Connector:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Never, TypeVar
@@ -21,6 +22,7 @@ from adapters.lowpan.radio.interface import (
     RadioListener,
     RadioReplacedError,
     RadioSettings,
+    Tap,
     Timings,
     TxResult,
     Upcalls,
@@ -73,11 +75,13 @@ class ReopeningRadio:
         settings: RadioSettings,
         listener: RadioListener,
         timings: Timings | None = None,
+        tap: Tap | None = None,
     ) -> None:
         self._connector = connector
         self._settings = settings
         self._listener = listener
         self._timings = timings or Timings()
+        self._tap = tap
         self._jobs: asyncio.Queue[_Job[Any] | None] = asyncio.Queue()
         self._pending: set[bytes] = set()
         self._first_up = asyncio.Event()
@@ -125,7 +129,7 @@ class ReopeningRadio:
         if self._jobs.qsize() >= QUEUE_LIMIT:
             return TxResult.QUEUE_FULL
         try:
-            return await self._ask(lambda connection: connection.transmit(psdu))
+            return await self._ask(lambda connection: self._transmit(connection, psdu))
         except RadioError:
             return TxResult.DOWN
 
@@ -158,6 +162,11 @@ class ReopeningRadio:
     ) -> Mapping[int, int]:
         # One job a channel, so that frames can go out in between.
         return {channel: await self._energy(channel, period_ms) for channel in channels}
+
+    async def _transmit(self, connection: Connection, psdu: bytes) -> TxResult:
+        if self._tap:
+            self._tap(psdu, time.time())
+        return await connection.transmit(psdu)
 
     async def _energy(self, channel: int, period_ms: int) -> int:
         return await self._ask(lambda connection: connection.energy(channel, period_ms))
@@ -202,6 +211,8 @@ class ReopeningRadio:
 
     def _received(self, frame: RadioFrame) -> None:
         if self.is_up:
+            if self._tap:
+                self._tap(frame.psdu, frame.at)
             self._listener.received(frame)
 
     def _line_fault(self, fault: str) -> None:
