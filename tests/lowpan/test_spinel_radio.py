@@ -123,6 +123,42 @@ async def test_the_energy_of_all_channels_is_measured(
         assert await radio.send(BROADCAST_OUT) is TxResult.SENT
 
 
+async def test_an_impossible_measurement_is_refused_and_disturbs_nothing(
+    rcp: VirtualRcp, listener: Listener
+) -> None:
+    async with running(address(rcp), listener) as radio:
+        for channels, period_ms in (([10], 1), ([11], 0), ([11], 100_000)):
+            with pytest.raises(ValueError, match=r"channel"):
+                await radio.energy_scan(channels, period_ms)
+        assert await radio.send(BROADCAST_OUT) is TxResult.SENT
+
+
+async def test_who_is_waited_for_may_change_while_the_radio_is_away(
+    rcp: VirtualRcp, listener: Listener
+) -> None:
+    async with running(address(rcp), listener) as radio:
+        await radio.set_pending(b"\x00\x01", True)
+        rcp.unplug()
+        await soon(listener.downs)
+        await radio.set_pending(b"\x00\x01", False)
+        await radio.set_pending(b"\x00\x02", True)
+        rcp.plug()
+        await soon(listener.ups)
+        assert rcp.sleepy == {b"\x00\x02"}
+
+
+async def test_who_waits_for_a_frame_is_told_when_the_radio_is_closed(
+    rcp: VirtualRcp, air: Air, listener: Listener
+) -> None:
+    async with running(address(rcp), listener) as radio:
+        rcp.faults = Faults(delay_s=1000.0)
+        sends = [asyncio.ensure_future(radio.send(UNICAST_OUT)) for _ in range(2)]
+        async with asyncio.timeout(DEADLINE_S):
+            while not air.frames:
+                await asyncio.sleep(0)
+    assert await asyncio.gather(*sends) == [TxResult.DOWN] * 2
+
+
 async def test_settings_change_while_the_radio_runs_and_stay_after_a_reset(
     rcp: VirtualRcp, listener: Listener
 ) -> None:

@@ -36,6 +36,9 @@ QUEUE_LIMIT = 64
 PENDING_LIMIT = 64
 """Neighbours with waiting frames: more than the source match table of any stick."""
 
+PERIODS_MS = range(1, 10_001)
+"""For measuring one channel, on which nothing is heard or sent meanwhile."""
+
 REOPEN_LIMIT_S = 5.0
 """Between attempts when one fails after the other: a stick plugged in again is found soon."""
 
@@ -60,6 +63,8 @@ class _Job(Generic[T]):
         else:
             if not self.done.done():
                 self.done.set_result(result)
+        finally:
+            self.fail(RadioError("the radio was closed"))  # cancelled: nothing else has told it
 
     def fail(self, error: RadioError) -> None:
         if not self.done.done():
@@ -160,6 +165,8 @@ class ReopeningRadio:
     async def energy_scan(
         self, channels: Iterable[int] = CHANNELS, period_ms: int = 100
     ) -> Mapping[int, int]:
+        if period_ms not in PERIODS_MS:
+            raise ValueError(f"a channel is measured for 1 to {PERIODS_MS[-1]} ms")
         # One job a channel, so that frames can go out in between.
         return {channel: await self._energy(channel, period_ms) for channel in channels}
 
@@ -169,6 +176,8 @@ class ReopeningRadio:
         return await connection.transmit(psdu)
 
     async def _energy(self, channel: int, period_ms: int) -> int:
+        if channel not in CHANNELS:
+            raise ValueError(f"channel is {CHANNELS[0]} to {CHANNELS[-1]}, not {channel}")
         return await self._ask(lambda connection: connection.energy(channel, period_ms))
 
     async def _ask(self, action: Callable[[Connection], Awaitable[T]]) -> T:
@@ -179,8 +188,7 @@ class ReopeningRadio:
         return await done
 
     async def _come_up(self, connection: Connection) -> None:
-        for address in self._pending:
-            await connection.set_pending(address, True)
+        await self._tell_pending(connection)
         self._connection = connection
         self.info = connection.info
         # From here on the mesh knows this address: it must not change with the stick.
@@ -195,6 +203,15 @@ class ReopeningRadio:
         )
         self._first_up.set()
         self._listener.radio_up(connection.info)
+
+    async def _tell_pending(self, connection: Connection) -> None:
+        """Tells a new connection who is waited for, whatever changes in the meantime."""
+        told: set[bytes] = set()
+        while told != self._pending:
+            for address in told ^ self._pending:
+                pending = address in self._pending
+                await connection.set_pending(address, pending)
+                (told.add if pending else told.discard)(address)
 
     async def _serve(self, connection: Connection) -> None:
         """Does one job after another until the connection fails; asks after it when idle."""
