@@ -61,6 +61,18 @@ class Listener:
         self.faults.append(fault)
 
 
+class Air:
+    """Where a virtual RCP's frames go."""
+
+    def __init__(self) -> None:
+        self.frames: list[bytes] = []
+        self.acks = True
+
+    def __call__(self, psdu: bytes) -> bool:
+        self.frames.append(psdu)
+        return self.acks
+
+
 @asynccontextmanager
 async def running(
     address: str,

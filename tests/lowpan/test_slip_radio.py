@@ -195,11 +195,6 @@ async def stick(request: pytest.FixtureRequest) -> AsyncIterator[Stick]:
     stick.close()
 
 
-@pytest.fixture
-def listener() -> Listener:
-    return Listener()
-
-
 async def test_frames_go_out_and_come_in(stick: Stick, listener: Listener) -> None:
     async with running(f"slip-radio://{stick.path}", listener, SETTINGS) as radio:
         assert radio.info

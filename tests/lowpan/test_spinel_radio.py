@@ -2,7 +2,6 @@
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -20,38 +19,11 @@ from tests.lowpan.radio_bench import (
     SETTINGS,
     UNICAST_IN,
     UNICAST_OUT,
+    Air,
     Listener,
     running,
     soon,
 )
-
-
-class Air:
-    """Where the virtual RCP's frames go."""
-
-    def __init__(self) -> None:
-        self.frames: list[bytes] = []
-        self.acks = True
-
-    def __call__(self, psdu: bytes) -> bool:
-        self.frames.append(psdu)
-        return self.acks
-
-
-@pytest.fixture
-def air() -> Air:
-    return Air()
-
-
-@pytest.fixture
-def listener() -> Listener:
-    return Listener()
-
-
-@pytest.fixture
-async def rcp(air: Air) -> AsyncIterator[VirtualRcp]:
-    async with VirtualRcp(air) as rcp:
-        yield rcp
 
 
 def address(rcp: VirtualRcp) -> str:

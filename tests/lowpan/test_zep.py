@@ -115,11 +115,6 @@ async def node() -> AsyncIterator[Node]:
     node.socket.close()
 
 
-@pytest.fixture
-def listener() -> Listener:
-    return Listener()
-
-
 def free_port() -> int:
     with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
         probe.bind(("::1", 0))
