@@ -234,9 +234,9 @@ class Router:
         self, packet: Packet, sender: Neighbour, contexts: int, now: float
     ) -> list[Effect]:
         """Takes a packet to its end; `contexts` has the bits of those with which it came."""
-        if option := obey(packet):
-            self.counters["rpl_option_downward"] += option.downward
-            self.counters["rpl_option_rank_error"] += option.rank_error
+        option = obey(packet)
+        if option and (option.downward or option.rank_error):
+            self.counters["rpl_option_error"] += 1
         ends = packet.source, packet.destination
         match packet.next_header:
             case number if number == UDP:
