@@ -259,8 +259,8 @@ ADDRESSES = st.one_of(
             bytes.fromhex("ff3e0040fd0000000000000012345678"),
         ]
     ),
-    st.builds(lambda a: address.link_local(a), st.binary(min_size=8, max_size=8)),
-    st.builds(lambda a: MESH[3].address(a), st.binary(min_size=8, max_size=8)),
+    st.builds(address.link_local, st.binary(min_size=8, max_size=8)),
+    st.builds(MESH[3].address, st.binary(min_size=8, max_size=8)),
 )
 PORTS = st.one_of(st.integers(0, 65535), st.integers(0xF000, 0xF0FF), st.integers(0xF0B0, 0xF0BF))
 UDP_PAYLOADS = st.builds(

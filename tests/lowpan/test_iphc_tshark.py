@@ -92,10 +92,9 @@ def test_decompression_agrees_with_tshark_in_every_combination(tmp_path: Path) -
     for (fields, payload), row in zip(
         cases, dissect(tmp_path, FIELDS, frames=frames, contexts=CONTEXTS), strict=True
     ):
-        try:
-            received = iphc.decompress(payload, *ENDS, CONTEXTS)
-        except Dropped as dropped:
-            assert (dropped.reason, row[0]) == (Drop.RESERVED, ""), (fields, payload.hex())
+        received = decompressed(payload)
+        if received is None:
+            assert row[0] == "", (fields, payload.hex())
             reserved += 1
             continue
         ours = shown(received.datagram)
@@ -106,16 +105,24 @@ def test_decompression_agrees_with_tshark_in_every_combination(tmp_path: Path) -
     assert reserved == 1024 * (1 + 8)
 
 
+def decompressed(payload: bytes) -> iphc.Decompressed | None:
+    """What it stands for; None if the combination is reserved."""
+    try:
+        return iphc.decompress(payload, *ENDS, CONTEXTS)
+    except Dropped as dropped:
+        if dropped.reason != Drop.RESERVED:
+            raise
+        return None
+
+
 def valid_datagrams() -> list[bytes]:
     """What the matrix decompresses to, with right checksums; each address form occurs."""
     datagrams = []
     for _, payload in matrix():
-        try:
-            datagram = iphc.decompress(payload, *ENDS, CONTEXTS).datagram
-        except Dropped:
-            continue
-        zeroed = datagram[:46] + b"\0\0" + datagram[48:]
-        datagrams.append(udp.fill_checksum(zeroed, 40))
+        if received := decompressed(payload):
+            datagram = received.datagram
+            zeroed = datagram[:46] + b"\0\0" + datagram[48:]
+            datagrams.append(udp.fill_checksum(zeroed, 40))
     return datagrams
 
 
