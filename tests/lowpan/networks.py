@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adapters.lowpan.ipv6 import address
+from adapters.lowpan.ipv6.packet import Packet, parse
 from adapters.lowpan.link import LinkFrame
 from adapters.lowpan.sixlowpan.contexts import Context
 
@@ -22,6 +23,11 @@ class Recorded:
     info: str
     datagram: bytes | None
     sender: bytes
+
+    @property
+    def packet(self) -> Packet:
+        assert self.datagram is not None
+        return parse(self.datagram)
 
 
 @dataclass(frozen=True)

@@ -133,11 +133,11 @@ def test_an_error_tells_which_of_our_datagrams_it_is_about() -> None:
 
 
 def test_the_recorded_rpl_options_and_source_routes_are_read() -> None:
-    dao = packet.parse(NETWORKS["contiki-rpl-1hop"].find("Advertisement Object)").datagram or b"")
+    dao = NETWORKS["contiki-rpl-1hop"].find("Advertisement Object)").packet
     option = extensions.obey(dao)
     assert option == options.RplOption(False, False, False, 0, 0x197)
     assert options.encode_rpl(option) == dao.extensions[0].body
-    ack = packet.parse(NETWORKS["contiki-rpl-1hop"].find("Acknowledgment").datagram or b"")
+    ack = NETWORKS["contiki-rpl-1hop"].find("Acknowledgment").packet
     assert srh.parse(ack.destination, ack.extensions[0].body) == srh.SourceRoute(0, ())
     assert extensions.obey(ack) is None
     # Contiki-NG's root to cc03 and on to cc01, one octet of cc01 in line.

@@ -20,6 +20,7 @@ from adapters.lowpan.sixlowpan.contexts import Contexts
 from gateway.errors import EncodeError
 
 _WHY = {
+    Drop.NO_ROUTE: "a node on the way has not joined",
     Drop.UNRESOLVED: "no node answers for the address",
     Drop.RESOLUTIONS_FULL: "too much waits for unknown addresses",
     Drop.TOO_LONG: "the route is too long for a frame",
@@ -54,6 +55,8 @@ class Output:
         hop = self._topology.next_hop(packet.destination)
         if hop is not None:
             return self._transmit(packet, hop)
+        if self._topology.is_beyond(packet.destination):
+            return self._lost(packet, Drop.NO_ROUTE)
         try:
             must_ask = self.resolution.wait(packet, now)
         except Dropped as dropped:

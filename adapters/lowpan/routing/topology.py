@@ -45,6 +45,10 @@ class Topology:
             return Hop(neighbour.link, (destination,))
         return None
 
+    def is_beyond(self, destination: bytes) -> bool:
+        """Whether an RPL node advertised an address, so that asking around for it is no use."""
+        return destination in self._root.routes
+
     def hops(self, source: bytes, sender: Neighbour) -> int | None:
         """How many radio hops away the source of a packet is that `sender` handed over."""
         if source[8:] == interface_id(sender.link) or source in sender.addresses:
