@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
-
-from adapters.lowpan.routing.neighbours import Profile
+from enum import Enum, Flag, auto
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +43,17 @@ class Change(Enum):
     """It can be reached at the address."""
     LEFT = "left"
     """Not any more: its registration or route has ended."""
+
+
+class Profile(Flag):
+    """What a node has shown to speak; RIOT can speak two."""
+
+    UNKNOWN = 0
+    ND = auto()
+    """6LoWPAN-ND: it registers its addresses (RFC 6775)."""
+    RPL = auto()
+    PLAIN = auto()
+    """Neighbour discovery by multicast (RFC 4861)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ SWEEP_S = 10.0
 """How late the end of a registration or route may be noticed; they are counted in minutes."""
 
 MAX_FOREIGN = 16
-"""Foreign routers that are remembered so as to be reported once; then all are forgotten."""
+"""Foreign routers that are reported, each once; more would be an attack, and are counted."""
 _FOREIGN = {Drop.FOREIGN_ROUTER: "router", Drop.FOREIGN_ROOT: "RPL root"}
 
 
@@ -106,7 +106,7 @@ class Router:
             *(config.eui64, config.prefix, config.context_id),
             *(identity.mesh, self._border_version),
         )
-        discovery = NeighbourDiscovery(identity, self._neighbours, advertisement)
+        discovery = NeighbourDiscovery(identity, self._neighbours, advertisement, self.counters)
         self._adaptation = Adaptation(
             *(contexts, config.max_payload, config.limits, self.counters),
             accept_elided_checksum=config.accept_elided_checksum,
@@ -176,7 +176,7 @@ class Router:
         effects = self._output.expire(now)
         self._adaptation.expire(now)
         if information := self._root.expire(now):
-            effects += self._output.answer(information, now)
+            effects += self._output.answer(information)
         if now >= self._swept_at + SWEEP_S:
             self._swept_at = now
             self._neighbours.expire(now)
@@ -275,10 +275,9 @@ class Router:
 
     def _foreign_router(self, link: bytes, dropped: Dropped) -> list[Effect]:
         kind = _FOREIGN.get(dropped.reason)
-        if kind is None or (link, dropped.reason) in self._foreign:
+        known = (link, dropped.reason) in self._foreign or len(self._foreign) >= MAX_FOREIGN
+        if kind is None or known:
             return []
-        if len(self._foreign) >= MAX_FOREIGN:
-            self._foreign.clear()
         self._foreign.add((link, dropped.reason))
         return [ForeignRouter(link, kind, str(dropped))]
 

@@ -22,6 +22,8 @@ from adapters.lowpan.sixlowpan.fragments import ReassemblyLimits
 from tests.lowpan.networks import GATEWAY, context
 
 COAP = 5683
+PORTS = frozenset({COAP, 61617})
+"""To which the recorded nodes spoke."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Mesh:
         self.config = RouterConfig(
             GATEWAY,
             self.prefix,
-            frozenset({COAP}),
+            PORTS,
             contexts=contexts or {},
             max_payload=max_payload,
             accept_elided_checksum=accept_elided_checksum,

@@ -7,6 +7,7 @@ from adapters.lowpan.effects import (
     Change,
     ForeignRouter,
     NodeChanged,
+    Profile,
     Transmit,
     UdpReceived,
     Undeliverable,
@@ -16,7 +17,7 @@ from adapters.lowpan.ipv6.address import ALL_NODES, ALL_ROUTERS, solicited_node
 from adapters.lowpan.ipv6.icmpv6 import Message
 from adapters.lowpan.link import BROADCAST
 from adapters.lowpan.routing import nd_messages as nd
-from adapters.lowpan.routing.neighbours import MAX_ADDRESSES, Profile
+from adapters.lowpan.routing.neighbours import MAX_ADDRESSES
 from tests.lowpan.mesh import Mesh, Node
 from tests.lowpan.networks import GATEWAY, NETWORKS
 
@@ -148,6 +149,7 @@ def test_an_address_that_another_node_registered_is_refused() -> None:
     # The answer goes to the address that only the asker can have.
     assert (answer.link, answer.packet.destination) == (thief.link, thief.link_local)
     assert mesh.sent(mesh.send(owner.address))[0].link == owner.link
+    assert mesh.drops() == {Drop.ND_DUPLICATE: 1}
     # The same node may come back with another link address.
     (again,) = mesh.sent(thief.register(address=owner.address, eui64=owner.link))
     assert again.message.body[22] == 0
@@ -169,6 +171,7 @@ def test_a_node_gets_a_bounded_number_of_addresses() -> None:
         (answer,) = mesh.messages(node.register(address=mesh.prefix + bytes((i + 1,)) * 8))
         statuses.append(answer.body[22])
     assert statuses == [0] * MAX_ADDRESSES + [2]
+    assert mesh.drops() == {Drop.ADDRESSES_FULL: 1}
 
 
 def test_addresses_of_other_networks_cannot_be_registered() -> None:

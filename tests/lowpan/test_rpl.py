@@ -8,6 +8,7 @@ from adapters.lowpan.effects import (
     Effect,
     ForeignRouter,
     NodeChanged,
+    Profile,
     UdpReceived,
     Undeliverable,
 )
@@ -19,7 +20,6 @@ from adapters.lowpan.ipv6.packet import HOP_BY_HOP, Extension, encode
 from adapters.lowpan.link import BROADCAST
 from adapters.lowpan.router import RouterState
 from adapters.lowpan.routing import rpl_messages as rpl
-from adapters.lowpan.routing.neighbours import Profile
 from adapters.lowpan.routing.root import MAX_ROUTES, RootState, is_newer, next_sequence
 from tests.lowpan.mesh import Mesh, Node, source_route
 from tests.lowpan.networks import NETWORKS, Recorded

@@ -1,6 +1,6 @@
 """IPv6 addresses as 16 octets: the well-known ones, what kind one is, and their text."""
 
-import socket
+from ipaddress import AddressValueError, IPv6Address
 
 UNSPECIFIED = bytes(16)
 LINK_LOCAL_PREFIX = bytes.fromhex("fe80000000000000")
@@ -32,12 +32,12 @@ def solicited_node(address: bytes) -> bytes:
 
 def text(address: bytes) -> str:
     """The address as people write it."""
-    return socket.inet_ntop(socket.AF_INET6, address)
+    return str(IPv6Address(address))
 
 
 def parse(text: str) -> bytes:
     """The address that people wrote; ValueError otherwise."""
     try:
-        return socket.inet_pton(socket.AF_INET6, text)
-    except OSError:
+        return IPv6Address(text).packed
+    except AddressValueError:
         raise ValueError(f"not an IPv6 address: {text!r}") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from adapters.lowpan.drops import Drop, Dropped, Refused
-from adapters.lowpan.effects import Effect, Undeliverable
+from adapters.lowpan.effects import Effect, Profile, Undeliverable
 from adapters.lowpan.ipv6 import icmpv6
 from adapters.lowpan.ipv6.address import UNSPECIFIED, is_multicast
 from adapters.lowpan.ipv6.icmpv6 import Message
@@ -14,7 +14,7 @@ from adapters.lowpan.routing import nd_messages, rpl_messages
 from adapters.lowpan.routing.identity import Identity
 from adapters.lowpan.routing.limits import TokenBucket
 from adapters.lowpan.routing.nd import NeighbourDiscovery
-from adapters.lowpan.routing.neighbours import Neighbour, Profile
+from adapters.lowpan.routing.neighbours import Neighbour
 from adapters.lowpan.routing.output import Output
 from adapters.lowpan.routing.root import Root
 from adapters.lowpan.routing.topology import Topology
@@ -56,7 +56,7 @@ class Control:
             case icmpv6.RPL_CONTROL:
                 return self._route(packet, message, sender, now)
             case icmpv6.ECHO_REQUEST:
-                return self._echo(packet, message, now)
+                return self._echo(packet, message)
             case icmpv6.ECHO_REPLY:
                 return []
             case icmpv6.UNREACHABLE | icmpv6.TIME_EXCEEDED | icmpv6.PARAMETER_PROBLEM:
@@ -76,7 +76,7 @@ class Control:
             self._counters[Drop.RATE_LIMITED] += 1
             return []
         message = icmpv6.error(refused.type, refused.code, encode(packet), refused.pointer)
-        return self._reply(packet, message, now)
+        return self._reply(packet, message)
 
     def _discover(
         self, packet: Packet, message: Message, sender: Neighbour, now: float
@@ -87,11 +87,11 @@ class Control:
             case icmpv6.ROUTER_SOLICITATION:
                 self._limit(sender, now)
                 answer = self._discovery.router_solicited(packet, message, sender)
-                return self._output.answer(answer, now)
+                return self._output.answer(answer)
             case icmpv6.NEIGHBOUR_SOLICITATION:
                 self._limit(sender, now)
                 answer = self._discovery.neighbour_solicited(packet, message, sender, now)
-                return [*self._output.answer(answer, now), *self._changes(packet.source, now)]
+                return [*self._output.answer(answer), *self._changes(packet.source, now)]
             case icmpv6.NEIGHBOUR_ADVERTISEMENT:
                 target = nd_messages.parse_advertisement(message)
                 if target not in self._output.resolution:
@@ -111,7 +111,7 @@ class Control:
             case rpl_messages.DIS:
                 self._limit(sender, now)
                 answer = self._root.solicited(packet, message.body, sender, now)
-                return self._output.answer(answer, now) if answer else []
+                return self._output.answer(answer) if answer else []
             case rpl_messages.DIO:
                 self._root.informed(packet, message.body, now)
                 return []
@@ -119,24 +119,24 @@ class Control:
                 taken = self._root.advertised(packet, message.body, sender, now)
                 if taken.refused:
                     self._counters[taken.refused] += 1
-                effects = self._output.answer(taken.answer, now) if taken.answer else []
+                effects = self._output.answer(taken.answer) if taken.answer else []
                 for target in taken.targets:
                     effects += self._changes(target, now)
                 return effects
             case code:
                 raise Dropped(Drop.RPL_CODE, f"{code:#04x}")
 
-    def _echo(self, packet: Packet, message: Message, now: float) -> list[Effect]:
+    def _echo(self, packet: Packet, message: Message) -> list[Effect]:
         if packet.source == UNSPECIFIED:
             raise Dropped(Drop.IPV6_SOURCE, "unspecified")
-        return self._reply(packet, Message(icmpv6.ECHO_REPLY, 0, message.body), now)
+        return self._reply(packet, Message(icmpv6.ECHO_REPLY, 0, message.body))
 
-    def _reply(self, packet: Packet, message: Message, now: float) -> list[Effect]:
+    def _reply(self, packet: Packet, message: Message) -> list[Effect]:
         own = packet.destination
         if is_multicast(own):
             own = self._identity.source(packet.source)
         payload = icmpv6.encode(own, packet.source, message)
-        return self._output.send(Packet(own, packet.source, ICMPV6, payload), now)
+        return self._output.reply(Packet(own, packet.source, ICMPV6, payload))
 
     def _limit(self, sender: Neighbour, now: float) -> None:
         if not sender.answers.take(now) or not self._answers.take(now):

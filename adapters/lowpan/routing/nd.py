@@ -6,8 +6,10 @@ Decides who holds which address; does not know how its answers travel.
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 from adapters.lowpan.drops import Drop, Dropped
+from adapters.lowpan.effects import Profile
 from adapters.lowpan.ipv6.address import (
     ALL_NODES,
     UNSPECIFIED,
@@ -21,7 +23,7 @@ from adapters.lowpan.ipv6.packet import Packet
 from adapters.lowpan.link import BROADCAST, interface_id
 from adapters.lowpan.routing import nd_messages as nd
 from adapters.lowpan.routing.identity import Identity
-from adapters.lowpan.routing.neighbours import Neighbour, Neighbours, Profile
+from adapters.lowpan.routing.neighbours import Neighbour, Neighbours
 from adapters.lowpan.routing.outgoing import Outgoing
 
 SUCCESS, DUPLICATE, FULL = 0, 1, 2
@@ -32,11 +34,16 @@ class NeighbourDiscovery:
     """One link's discovery; what it learns goes to the table of neighbours."""
 
     def __init__(
-        self, identity: Identity, neighbours: Neighbours, advertisement: nd.RouterAdvertisement
+        self,
+        identity: Identity,
+        neighbours: Neighbours,
+        advertisement: nd.RouterAdvertisement,
+        counters: Counter[str],
     ) -> None:
         self._identity = identity
         self._neighbours = neighbours
         self._advertisement = advertisement.message()
+        self._counters = counters
 
     def router_solicited(self, packet: Packet, message: Message, sender: Neighbour) -> Outgoing:
         """The advertisement that answers a router solicitation; raises Dropped."""
@@ -71,8 +78,6 @@ class NeighbourDiscovery:
 
     def learn(self, address: bytes, neighbour: Neighbour) -> None:
         """Notes whose an address is, unless it is registered; raises Dropped."""
-        if address in self._identity.addresses:
-            raise Dropped(Drop.ND_DUPLICATE)
         owner = self._neighbours.owner(address)
         if owner is None or owner.addresses[address] == math.inf:
             self._neighbours.assign(address, neighbour)
@@ -107,9 +112,8 @@ class NeighbourDiscovery:
         if not self._identity.in_mesh(address) and not is_link_local(address):
             raise Dropped(Drop.ND_OUTSIDE_PREFIX)
         owner = self._neighbours.owner(address)
-        if address in self._identity.addresses or (
-            owner is not None and owner.eui64 not in (None, registration.eui64)
-        ):
+        if owner is not None and owner.eui64 not in (None, registration.eui64):
+            self._counters[Drop.ND_DUPLICATE] += 1
             return DUPLICATE
         if sender.eui64 is None:
             sender.eui64 = registration.eui64
@@ -118,7 +122,8 @@ class NeighbourDiscovery:
             return SUCCESS
         try:
             self._neighbours.assign(address, sender, now + registration.lifetime_s)
-        except Dropped:
+        except Dropped as dropped:
+            self._counters[dropped.reason] += 1
             return FULL
         return SUCCESS
 

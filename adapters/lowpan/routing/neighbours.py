@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from enum import Flag, auto
 
 from adapters.lowpan.drops import Drop, Dropped
+from adapters.lowpan.effects import Profile
 from adapters.lowpan.link import LinkFrame, link_address
 from adapters.lowpan.routing.limits import TokenBucket
 
@@ -25,17 +25,6 @@ ANSWERS_PER_S, ANSWERS_AT_ONCE = 2.0, 4.0
 
 _WEIGHT = 1 / 8
 """Of a new frame in the averages of signal strength and quality."""
-
-
-class Profile(Flag):
-    """What a node has shown to speak; RIOT can speak two."""
-
-    UNKNOWN = 0
-    ND = auto()
-    """6LoWPAN-ND: it registers its addresses (RFC 6775)."""
-    RPL = auto()
-    PLAIN = auto()
-    """Neighbour discovery by multicast (RFC 4861)."""
 
 
 @dataclass(slots=True)

@@ -20,7 +20,7 @@ from adapters.lowpan.sixlowpan.contexts import Contexts
 from gateway.errors import EncodeError
 
 _WHY = {
-    Drop.NO_ROUTE: "a node on the way has not joined",
+    Drop.NO_ROUTE: "there is no route",
     Drop.UNRESOLVED: "no node answers for the address",
     Drop.RESOLUTIONS_FULL: "too much waits for unknown addresses",
     Drop.TOO_LONG: "the route is too long for a frame",
@@ -52,24 +52,28 @@ class Output:
 
     def send(self, packet: Packet, now: float) -> list[Effect]:
         """Sends a packet of ours, at once or when it is known to whom."""
-        hop = self._topology.next_hop(packet.destination)
-        if hop is not None:
-            return self._transmit(packet, hop)
-        if self._topology.is_beyond(packet.destination):
-            return self._lost(packet, Drop.NO_ROUTE)
+        destination = packet.destination
+        known = self._topology.is_beyond(destination) or destination in self._identity.addresses
+        if known or self._topology.next_hop(destination) is not None:
+            return self.reply(packet)
         try:
             must_ask = self.resolution.wait(packet, now)
         except Dropped as dropped:
             return self._lost(packet, dropped.reason)
-        return self.answer(self._discovery.solicit(packet.destination), now) if must_ask else []
+        return self.answer(self._discovery.solicit(destination)) if must_ask else []
 
-    def answer(self, outgoing: Outgoing, now: float) -> list[Effect]:
+    def reply(self, packet: Packet) -> list[Effect]:
+        """Sends a packet now or never: strangers must not make us ask around."""
+        hop = self._topology.next_hop(packet.destination)
+        return self._transmit(packet, hop) if hop else self._lost(packet, Drop.NO_ROUTE)
+
+    def answer(self, outgoing: Outgoing) -> list[Effect]:
         """Sends a message, to its link address if it has one."""
         ends = outgoing.source, outgoing.destination
         payload = icmpv6.encode(*ends, outgoing.message)
         packet = Packet(*ends, ICMPV6, payload, outgoing.hop_limit)
         if outgoing.link is None:
-            return self.send(packet, now)
+            return self.reply(packet)
         return self._transmit(packet, Hop(outgoing.link, (outgoing.destination,)))
 
     def resolved(self, address: bytes, now: float) -> list[Effect]:
@@ -82,7 +86,7 @@ class Output:
         effects: list[Effect] = []
         again, lost = self.resolution.expire(now)
         for address in again:
-            effects += self.answer(self._discovery.solicit(address), now)
+            effects += self.answer(self._discovery.solicit(address))
         for packet in lost:
             effects += self._lost(packet, Drop.UNRESOLVED)
         return effects

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from adapters.lowpan.effects import Change, Node, NodeChanged
+from adapters.lowpan.effects import Change, Node, NodeChanged, Profile
 from adapters.lowpan.ipv6.address import is_link_local, is_multicast, link_local
 from adapters.lowpan.link import BROADCAST, interface_id, link_address
 from adapters.lowpan.routing.identity import Identity
-from adapters.lowpan.routing.neighbours import Neighbour, Neighbours, Profile
+from adapters.lowpan.routing.neighbours import Neighbour, Neighbours
 from adapters.lowpan.routing.root import Root
 from adapters.lowpan.sixlowpan.contexts import CONTEXT_IDS
 
@@ -96,12 +96,13 @@ class Topology:
     def _node(self, neighbour: Neighbour) -> Node:
         routed = self._identity.prefix + interface_id(neighbour.link)
         own = [routed] if routed in self._root.routes else []
+        path = self._root.path(routed)
         return Node(
             eui64=neighbour.eui64,
             link=neighbour.link,
             addresses=tuple(dict.fromkeys([*neighbour.addresses, *own])),
             profile=neighbour.profile,
-            hops=self.hops(own[0], neighbour) if own else 1,
+            hops=len(path.hops) if path else 1,
             contexts=tuple(i for i in range(CONTEXT_IDS) if neighbour.contexts >> i & 1),
             rssi_dbm=neighbour.rssi_dbm,
             lqi=neighbour.lqi,
