@@ -295,6 +295,7 @@ def test_whose_an_address_is_is_asked_for_when_nobody_has_said() -> None:
         (zephyr.link, b"two"),
     ]
     assert Change.JOINED in [e.change for e in effects if isinstance(e, NodeChanged)]
+    assert mesh.sent(zephyr.say(answer, mesh.router.identity.link_local, source=static)) == []
     assert mesh.sent(mesh.send(static))[0].link == zephyr.link
 
 

@@ -335,6 +335,7 @@ def test_a_broken_dao_is_dropped() -> None:
         (good[:-1], Drop.RPL_MALFORMED),
         (good[:5] + b"\x01" + good[6:], Drop.RPL_MALFORMED),
         (good[:7] + b"\x81" + good[8:], Drop.RPL_MALFORMED),
+        (good[:5] + b"\x13\0\x81" + good[8:24] + b"\0" + good[24:], Drop.RPL_MALFORMED),
         (good[:-5] + b"\x05\0\0\0\x1e\0", Drop.RPL_MALFORMED),
         (b"\x01" + good[1:], Drop.RPL_INSTANCE),
         (b"\0\xc0\0\1" + bytes(16) + good[4:], Drop.RPL_INSTANCE),
