@@ -165,6 +165,11 @@ def test_a_faulty_file_is_refused_with_the_line_and_the_reason(
     assert reason in str(refusal.value)
 
 
+def test_a_document_type_is_refused_even_if_it_does_nothing() -> None:
+    with pytest.raises(DecodeError, match="document type"):
+        parse_ddf(VALVE.replace("<LWM2M ", "<!DOCTYPE LWM2M><LWM2M ").encode())
+
+
 def test_executables_are_single() -> None:
     head, tail = VALVE.split('ID="3"')
     with pytest.raises(DecodeError, match="line 38: resource 3: executables are Single"):

@@ -122,8 +122,14 @@ def test_the_time_stands_once_when_all_records_share_it() -> None:
     )
 
 
-def test_different_times_are_exact_even_for_readers_who_add_floats() -> None:
-    times = [1_732_000_000.123, 1_732_000_000.579, 1_731_999_990.001]
+@given(
+    st.integers(2**30 * 1000, 2**32 * 1000),
+    st.lists(st.integers(0, 10 * 86_400_000), min_size=1, max_size=5),
+)
+def test_times_within_days_are_exact_even_for_readers_who_add_floats(
+    start: int, later: list[int]
+) -> None:
+    times = [(start + milliseconds) / 1000 for milliseconds in later]
     pack = json.loads(to_json([Record("a", True, None, time) for time in times]))
     assert [pack[0]["bt"] + fields.get("t", 0) for fields in pack] == times
 

@@ -1,0 +1,1 @@
+"""CoAP for clients: read, write, execute and observe the bridged devices (RFC 7252, LwM2M)."""

@@ -1,0 +1,99 @@
+"""Block-wise transfers (RFC 7959): cutting bodies, putting them together, in bounds; pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Hashable
+from dataclasses import replace
+
+from adapters.coap.messages import Block, Code, Refusal, Request, Response
+
+LARGEST_EXPONENT = 6
+"""Blocks of 1024 octets: the largest that RFC 7959 knows, and fits an Ethernet frame."""
+
+LARGEST_BODY = 64 * 1024
+"""Octets of a body that a client may send: far above any object instance."""
+
+TRANSFERS = 32
+"""Bodies held for clients that fetch or send block by block; the oldest gives way."""
+
+
+class Downloads:
+    """Cuts answers into blocks and keeps bodies, so that one transfer shows one version."""
+
+    def __init__(self) -> None:
+        self._whole: OrderedDict[Hashable, Response] = OrderedDict()
+
+    def resume(self, request: Request) -> Response | None:
+        """The answer that this request's transfer began with, if it asks for a later block."""
+        if request.block2 is None or request.block2.number == 0:
+            return None
+        return self._whole.get(request.transfer)
+
+    def cut(self, request: Request, whole: Response) -> Response:
+        """The part of `whole` that the request asks for, or that fits one datagram."""
+        wanted = request.block2 or Block(0, more=False, exponent=LARGEST_EXPONENT)
+        if whole.code != Code.CONTENT or (request.block2 is None and _fits(whole, wanted)):
+            return whole
+        start = wanted.number * wanted.size
+        if start >= len(whole.payload) and wanted.number:
+            raise Refusal(Code.BAD_REQUEST, "there is no such block")
+        if not whole.etag:
+            whole = replace(whole, etag=entity_tag(whole.payload))
+        if whole.etag in request.etags:
+            return replace(whole, code=Code.VALID, payload=b"", format=None)
+        more = start + wanted.size < len(whole.payload)
+        if wanted.number == 0 and more:
+            self._keep(request.transfer, whole)
+        return replace(
+            whole,
+            payload=whole.payload[start : start + wanted.size],
+            block2=replace(wanted, more=more),
+        )
+
+    def _keep(self, transfer: Hashable, whole: Response) -> None:
+        same = (kept for kept in self._whole.values() if kept.etag == whole.etag)
+        self._whole[transfer] = next(same, whole)  # one body in memory for all who fetch it
+        self._whole.move_to_end(transfer)
+        if len(self._whole) > TRANSFERS:
+            self._whole.popitem(last=False)
+
+
+def _fits(whole: Response, block: Block) -> bool:
+    return len(whole.payload) <= block.size
+
+
+def entity_tag(payload: bytes) -> bytes:
+    """An ETag that is another for another body."""
+    return hashlib.blake2b(payload, digest_size=8).digest()
+
+
+class Uploads:
+    """Puts together the bodies that clients send in blocks."""
+
+    def __init__(self) -> None:
+        self._bodies: OrderedDict[Hashable, bytearray] = OrderedDict()
+
+    def add(self, request: Request) -> Request | None:
+        """The request with its whole body; None while more blocks are to come."""
+        block = request.block1
+        if block is None:
+            return request
+        if block.more and len(request.payload) != block.size:
+            raise Refusal(Code.BAD_REQUEST, "a block must fill its size")
+        if block.number == 0:
+            self._bodies[request.transfer] = bytearray()
+            if len(self._bodies) > TRANSFERS:
+                self._bodies.popitem(last=False)
+        body = self._bodies.get(request.transfer)
+        if body is None or len(body) != block.number * block.size:
+            raise Refusal(Code.REQUEST_ENTITY_INCOMPLETE, "the blocks before this one are missing")
+        body += request.payload
+        if len(body) > LARGEST_BODY:
+            del self._bodies[request.transfer]
+            raise Refusal(Code.REQUEST_ENTITY_TOO_LARGE, f"at most {LARGEST_BODY} octets")
+        if block.more:
+            return None
+        del self._bodies[request.transfer]
+        return replace(request, payload=bytes(body))

@@ -1,0 +1,153 @@
+"""Requests that wait for a device: through aiocoap, which acknowledges, repeats, deduplicates.
+
+Only requests and acknowledgements that were checked come here; reads and observers never do.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import replace
+
+from aiocoap import Context, Message, interfaces
+from aiocoap.messagemanager import MessageManager
+from aiocoap.numbers.optionnumbers import OptionNumber
+from aiocoap.pipe import Pipe
+from aiocoap.tokenmanager import TokenManager
+
+from adapters.coap import datagram
+from adapters.coap.datagram import Datagram
+from adapters.coap.messages import Code, Peer, Refusal, Response, refused
+from adapters.coap.observe import UPPER_HALF
+from adapters.coap.server import Server
+from adapters.coap.udp import UdpSocket, peer_name
+
+LIBRARY = "adapters.coap.aiocoap"
+logging.getLogger(LIBRARY).setLevel(logging.WARNING)  # below that it logs every repetition
+
+REMEMBERED = 8_192
+"""Commands in one EXCHANGE_LIFETIME: aiocoap keeps 3 kB of each, to know a repetition."""
+
+EXCHANGE_LIFETIME_S = 247.0
+"""How long a message ID must not be used again (RFC 7252 4.8.2)."""
+
+
+class Address(interfaces.EndpointAddress):  # type: ignore[misc]
+    """A peer as aiocoap wants it. `secure` if it may write."""
+
+    scheme = "coap"
+    is_multicast = False
+    is_multicast_locally = False
+
+    def __init__(self, socket: UdpSocket, peer: Peer) -> None:
+        self.socket = socket
+        self.peer = peer
+        self.secure = socket.local
+
+    def __hash__(self) -> int:
+        return hash(self.peer)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Address) and (self.peer, self.socket) == (other.peer, other.socket)
+
+    def __repr__(self) -> str:
+        return self.hostinfo
+
+    @property
+    def hostinfo(self) -> str:
+        return peer_name(self.peer)
+
+    @property
+    def hostinfo_local(self) -> str:
+        return self.socket.name
+
+    @property
+    def uri_base(self) -> str:
+        return f"coap://{self.hostinfo}"
+
+    @property
+    def uri_base_local(self) -> str:
+        return f"coap://{self.hostinfo_local}"
+
+    @property
+    def blockwise_key(self) -> Peer:
+        return self.peer
+
+
+class Commands(interfaces.MessageInterface):  # type: ignore[misc]
+    """One socket's way into aiocoap and back; `send` takes octets and peer."""
+
+    def __init__(
+        self, context: Context, socket: UdpSocket, send: Callable[[bytes, Peer], None]
+    ) -> None:
+        self._socket = socket
+        self._send = send
+        self._taken: OrderedDict[tuple[Peer, int], float] = OrderedDict()
+        tokens = TokenManager(context)
+        self._manager = MessageManager(tokens)
+        self._manager.message_interface = self
+        self._manager.message_id |= UPPER_HALF
+        tokens.token_interface = self._manager
+        context.request_interfaces.append(tokens)
+
+    def take(self, message: Datagram, data: bytes, peer: Peer, now: float) -> bool:
+        """Passes a request on; False if there were too many of late."""
+        key = (peer, message.mid)
+        if key not in self._taken:
+            while self._taken and next(iter(self._taken.values())) <= now:
+                self._taken.popitem(last=False)
+            if len(self._taken) >= REMEMBERED:
+                return False
+            self._taken[key] = now + EXCHANGE_LIFETIME_S
+        known = datagram.without_unknown(message)
+        self.conclude(data if known is message else datagram.encode(known), peer)
+        return True
+
+    def conclude(self, data: bytes, peer: Peer) -> None:
+        """Passes an ACK or RST on that is not an observer's."""
+        self._manager.dispatch_message(Message.decode(data, Address(self._socket, peer)))
+
+    # --- what aiocoap calls ---
+
+    def send(self, message: Message) -> None:
+        self._manager.message_id |= UPPER_HALF
+        self._send(message.encode(), message.remote.peer)
+
+    async def recognize_remote(self, remote: object) -> bool:
+        return isinstance(remote, Address) and remote.socket is self._socket
+
+    async def determine_remote(self, message: Message) -> None:
+        """This server asks nobody anything."""
+
+    async def shutdown(self) -> None:
+        """The socket is not ours to close."""
+
+
+class Site:
+    """What aiocoap asks for answers: one object for the whole tree."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    async def render_to_pipe(self, pipe: Pipe) -> None:
+        """Answers one request."""
+        response = await self._respond(pipe.request)
+        message = Message(code=int(response.code), payload=response.payload)
+        for number, value in response.options():
+            message.opt.add_option(OptionNumber(number).create_option(decode=value))
+        pipe.add_response(message, is_last=True)
+
+    async def _respond(self, message: Message) -> Response:
+        options = [(int(option.number), option.encode()) for option in message.opt.option_list()]
+        remote = message.remote
+        try:
+            request = datagram.request(int(message.code), options, message.payload)
+        except Refusal as error:
+            return refused(error)
+        request = replace(
+            request, peer=remote, origin=remote.hostinfo, secure=getattr(remote, "secure", False)
+        )
+        if request.code == Code.GET:
+            return self._server.read(request)
+        return await self._server.command(request)

@@ -1,0 +1,283 @@
+"""A UDP listener: reads are answered here at once, commands go through aiocoap's message layer.
+
+Every datagram is checked before anything else sees it. A GET of one resource that was asked
+before in the same words is answered from prepared octets: about 3 us of Python.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass, replace
+
+from aiocoap import Context
+
+from adapters.coap import datagram, tree
+from adapters.coap.commands import Commands
+from adapters.coap.datagram import Datagram, Type
+from adapters.coap.messages import Code, Format, Peer, Refusal, Request, Response, refused
+from adapters.coap.observe import UPPER_HALF, Observer, Observers
+from adapters.coap.server import WELL_KNOWN_CORE, Server
+from adapters.coap.udp import UdpSocket, peer_name
+from gateway.errors import Busy, DecodeError
+from gateway.events import Resource
+from gateway.model import DeviceId
+from gateway.ports import NorthPort
+
+log = logging.getLogger(__name__)
+
+DRAIN = 128
+"""Datagrams read in one turn of the event loop: enough to be quick, little enough to be fair."""
+
+BURST = 64
+"""Notifications sent before ACKs are read: more would overflow receive buffers on the way back."""
+
+PREPARED = 4_096
+"""Requests kept with their answers; when they are more, all are dropped and made anew. 2 MB."""
+
+PREPARED_S = 1.0
+"""A prepared answer is used this long, so that its Max-Age is right to the second."""
+
+TICK_S = 0.5
+"""How often overdue acknowledgements are looked for; ACK_TIMEOUT is four times that."""
+
+_ANSWERS = {0x40 | t: 0x60 | t for t in range(9)} | {0x50 | t: 0x50 | t for t in range(9)}
+"""First octet of a CON or NON request (with its token length): that of the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An answer's octets after the token, and while what they hold."""
+
+    device: DeviceId
+    resource: Resource
+    until: float
+    tail: bytes
+
+
+class Front:
+    """One socket between clients, the tree and aiocoap, from its making until `close`."""
+
+    def __init__(
+        self,
+        socket: UdpSocket,
+        server: Server,
+        port: NorthPort,
+        observers: Observers,
+        context: Context,
+    ) -> None:
+        self.socket = socket
+        self.observers = observers
+        self._server = server
+        self._port = port
+        self._commands = Commands(context, socket, self._send)
+        self._loop = asyncio.get_running_loop()
+        self._prepared: dict[bytes, Prepared] = {}
+        self._notices: dict[Hashable, tuple[float, Code, bytes]] = {}
+        self._loop.add_reader(socket.fileno(), self._readable)
+
+    def close(self) -> None:
+        """Stops to answer; nobody is told."""
+        self._loop.remove_reader(self.socket.fileno())
+        self.socket.close()
+
+    # --- datagrams in ---
+
+    def _readable(self) -> None:
+        receive = self.socket.receive
+        for read in range(DRAIN):
+            try:
+                data, peer = receive(datagram.LARGEST + 1)
+            except BlockingIOError:
+                if read == 0:  # woken, but not by a datagram
+                    self._hear_refusals()
+                return
+            except OSError:
+                self._hear_refusals()
+            else:
+                self._take(data, peer)
+
+    def _take(self, data: bytes, peer: Peer) -> None:
+        if len(data) > 4 and data[1] == Code.GET and data[0] in _ANSWERS:
+            options_at = 4 + (data[0] & 15)
+            prepared = self._prepared.get(data[options_at:])
+            if prepared and self._holds(prepared):
+                self._send(
+                    _answer_head(data, Code.CONTENT) + data[4:options_at] + prepared.tail, peer
+                )
+                return
+        self._examine(data, peer)
+
+    def _holds(self, prepared: Prepared) -> bool:
+        resource = prepared.resource
+        return (
+            self._port.resource(prepared.device, resource.path) is resource
+            and self._loop.time() < prepared.until
+        )
+
+    def _examine(self, data: bytes, peer: Peer) -> None:
+        try:
+            message = datagram.decode(data)
+        except DecodeError as error:
+            self._port.count("coap_malformed")
+            log.debug("%s sends no CoAP: %s", peer_name(peer), error)
+            if len(data) >= 4 and data[0] >> 4 == 4:  # version 1, confirmable
+                self._send(datagram.head(Type.RST, Code.EMPTY, _mid(data)), peer)
+            return
+        if message.type in {Type.ACK, Type.RST}:
+            self._conclude(message, data, peer)
+        elif 0 < message.code < 32:
+            self._serve(message, data, peer)
+        elif message.type is Type.CON:  # a ping, a response to nothing, a reserved code
+            self._send(datagram.head(Type.RST, Code.EMPTY, message.mid), peer)
+
+    def _serve(self, message: Datagram, data: bytes, peer: Peer) -> None:
+        try:
+            if len(data) > datagram.LARGEST:
+                raise Refusal(Code.REQUEST_ENTITY_TOO_LARGE, "send it in blocks")
+            request = datagram.request(
+                message.code, message.options, message.payload, peer, self.socket.local
+            )
+        except Refusal as error:
+            if message.type is Type.NON and error.code == Code.BAD_OPTION:  # RFC 7252 5.4.1
+                self._send(datagram.head(Type.RST, Code.EMPTY, message.mid), peer)
+            else:
+                self._answer(message, refused(error), peer)
+            return
+        if request.code == Code.GET:
+            response = self._read(request, message, peer)
+            self._prepare(request, response, data)
+            self._answer(message, response, peer)
+        elif not self._commands.take(message, data, peer, self._loop.time()):
+            self._port.count("coap_commands_refused")
+            self._answer(message, refused(Busy("too many commands")), peer)
+
+    def _answer(self, message: Datagram, response: Response, peer: Peer) -> None:
+        kind, mid = Type.ACK, message.mid
+        if message.type is Type.NON:  # no ID of ours: theirs is as unique, and costs no state
+            kind, mid = Type.NON, message.mid | UPPER_HALF
+        head = datagram.head(kind, response.code, mid, message.token)
+        self._send(head + datagram.encode_tail(response.options(), response.payload), peer)
+
+    def _prepare(self, request: Request, response: Response, data: bytes) -> None:
+        if response.code != Code.CONTENT or response.observe is not None or response.block2:
+            return
+        if request.observe is not None or not (single := self._server.single(request)):
+            return
+        if len(self._prepared) >= PREPARED:
+            self._prepared.clear()
+        tail = datagram.encode_tail(response.options(), response.payload)
+        options = data[4 + (data[0] & 15) :]
+        self._prepared[options] = Prepared(*single, self._loop.time() + PREPARED_S, tail)
+
+    # --- observing ---
+
+    def _read(self, request: Request, message: Datagram, peer: Peer) -> Response:
+        if request.observe == 1:
+            self.observers.cancel(peer, message.token)
+        response = self._server.read(request)
+        first_block = request.block2 is None or request.block2.number == 0
+        if request.observe != 0 or not first_block or request.path == WELL_KNOWN_CORE:
+            return response
+        if response.code >= Code.BAD_REQUEST:
+            self.observers.cancel(peer, message.token)
+            return response
+        target = tree.locate(self._port, request.path)
+        observer = self.observers.register(
+            peer,
+            message.token,
+            request,
+            response.format,
+            (target.device.id, target.path),
+            confirmable=message.type is Type.CON,
+            now=self._loop.time(),
+        )
+        if observer is None:
+            self._port.count("coap_observers_refused")
+            return response
+        return replace(response, observe=self.observers.next_number())
+
+    async def tell(self, observers: Iterable[Observer]) -> None:
+        """Notifies of a change: the newest value, to each once, reading ACKs in between."""
+        self._notices.clear()
+        sent = 0
+        for observer in observers:
+            if self.observers.wants(observer):
+                self._notify(observer)
+                sent += 1
+                if sent % BURST == 0:
+                    await asyncio.sleep(0)
+
+    def _notify(self, observer: Observer) -> None:
+        now = self._loop.time()
+        code, tail = self._notice(observer.request, observer.format, now)
+        if code >= Code.BAD_REQUEST:
+            self.observers.retire(observer)
+        notification = self.observers.notification(observer, code, tail, now)
+        self._send(notification, observer.endpoint.peer)
+
+    def _notice(self, request: Request, form: Format | None, now: float) -> tuple[Code, bytes]:
+        """Code and octets of a notification; the same for all who asked the same."""
+        key = (request.path, request.query, form, request.block2)
+        until, code, tail = self._notices.get(key, (0.0, Code.CONTENT, b""))
+        if now < until:
+            return code, tail
+        response = self._server.read(request, form)
+        if response.code < Code.BAD_REQUEST:
+            response = replace(response, observe=self.observers.next_number())
+        tail = datagram.encode_tail(response.options(), response.payload)
+        if response.block2 is None:  # the blocks that follow are kept for each client
+            self._notices[key] = (now + PREPARED_S, response.code, tail)
+        return response.code, tail
+
+    def _conclude(self, message: Datagram, data: bytes, peer: Peer) -> None:
+        if message.code != Code.EMPTY:
+            return
+        if not self.observers.sent(peer, message.mid):
+            self._commands.conclude(data, peer)
+        elif message.type is Type.RST:
+            self.observers.reset(peer, message.mid)
+        elif behind := self.observers.acknowledged(peer, message.mid, self._loop.time()):
+            self._notify(behind)
+
+    async def keep_telling(self) -> None:
+        """Repeats what was not acknowledged, until cancelled."""
+        while True:
+            await asyncio.sleep(TICK_S)
+            now = self._loop.time()
+            for sent, observer in enumerate(self.observers.overdue(now), 1):
+                if observer.stale and observer.registered:
+                    self._notify(observer)
+                else:
+                    self._send(observer.datagram, observer.endpoint.peer)
+                if sent % BURST == 0:
+                    await asyncio.sleep(0)
+            await self.tell(self.observers.unconfirmed(now))
+
+    # --- datagrams out ---
+
+    def _send(self, octets: bytes, peer: Peer) -> None:
+        """Sends, or loses the datagram as a network may."""
+        for _ in range(2):
+            try:
+                self.socket.send(octets, peer)
+            except BlockingIOError:
+                self._port.count("coap_send_buffer_full")
+            except OSError:  # Linux reports the last peer's ICMP error here, to whomever is next
+                self._hear_refusals()
+                continue
+            return
+
+    def _hear_refusals(self) -> None:
+        for peer in self.socket.refusals():
+            self.observers.unreachable(peer)
+
+
+def _answer_head(data: bytes, code: int) -> bytes:
+    high = data[2] | (data[0] & 0x10) << 3  # NON: an ID of the upper half
+    return bytes((_ANSWERS[data[0]], code, high, data[3]))
+
+
+def _mid(data: bytes) -> int:
+    return data[2] << 8 | data[3]

@@ -1,0 +1,148 @@
+"""CoRE Link Format (RFC 6690) of what the gateway serves; pure, knows no request."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from adapters.coap.messages import Format
+from adapters.coap.tree import allows, define, root
+from gateway.events import Device, Resource
+from gateway.model import Operations, Path, ResourceType, printable
+from gateway.registry import Registry, ResourceDefinition
+
+FIRST_NON_CORE = 1024
+"""Objects below this always say their version: what LwM2M implies differs by its release."""
+
+_LISTS = frozenset({"rt", "if", "rel", "rev", "ct"})
+_UNQUOTED = frozenset({"ver"})  # LwM2M servers refuse it in quotes
+_VERSION = re.compile(r":\d+\.\d+$")
+
+_PACKS = (Format.SENML_JSON, Format.SENML_CBOR)
+_ONE_VALUE = (Format.TEXT, *_PACKS)
+_OCTETS = (Format.TEXT, Format.OPAQUE, *_PACKS)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A target and its attributes in order; an attribute without value has None."""
+
+    href: str
+    attributes: tuple[tuple[str, str | None], ...] = ()
+
+    def __str__(self) -> str:
+        return f"<{self.href}>" + "".join(_attribute(*pair) for pair in self.attributes)
+
+    def has(self, name: str, wanted: str) -> bool:
+        """Whether `name=wanted` selects this link; a trailing `*` stands for anything."""
+        if name == "href":
+            return _matches(self.href, wanted)
+        return any(
+            _matches(part, wanted)
+            for key, value in self.attributes
+            if key == name
+            for part in (value.split() if value and name in _LISTS else [value or ""])
+        )
+
+
+def _attribute(name: str, value: str | None) -> str:
+    if value is None:
+        return f";{name}"
+    if name in _UNQUOTED:
+        return f";{name}={value}"
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f';{name}="{escaped}"'
+
+
+def _matches(text: str, wanted: str) -> bool:
+    return text.startswith(wanted[:-1]) if wanted.endswith("*") else text == wanted
+
+
+def select(links: Iterable[Link], query: Sequence[str]) -> Iterator[Link]:
+    """The links that all filters select (RFC 6690 4.1); what is not `name=value` is no filter."""
+    filters = [
+        (name, unquote(wanted))
+        for name, equals, wanted in (q.partition("=") for q in query)
+        if equals
+    ]
+    return (link for link in links if all(link.has(name, wanted) for name, wanted in filters))
+
+
+def describe(device: Device, resources: Sequence[Resource], registry: Registry) -> Iterator[Link]:
+    """The links of a device: its root, then each object, instance and resource in path order."""
+    base = root(device)
+    title = (("title", printable(device.name)),) if device.name else ()
+    yield Link(base or "/", (("rt", "oma.lwm2m"), *title, ("ct", _formats(_PACKS))))
+    last = Path(0)
+    for path, several in _paths(resources):
+        if path.object != last.object or last == Path(0):
+            yield Link(f"{base}/{path.object}", _version(registry, path.object))
+        if path.upto(2) != last.upto(2):
+            yield Link(f"{base}{path.upto(2)}", _instance(registry, path.object))
+        yield Link(f"{base}{path}", _resource(registry, path, several))
+        last = path
+
+
+def _paths(resources: Iterable[Resource]) -> Iterator[tuple[Path, bool]]:
+    """Each resource once, and whether it has resource instances."""
+    seen: dict[Path, bool] = {}
+    for resource in resources:
+        seen[resource.path.upto(3)] = len(resource.path) == 4
+    yield from seen.items()
+
+
+def _version(registry: Registry, object_id: int) -> tuple[tuple[str, str], ...]:
+    definition = registry.object(object_id)
+    if definition is None or (definition.version == "1.0" and object_id >= FIRST_NON_CORE):
+        return ()
+    return (("ver", definition.version),)
+
+
+def _type(registry: Registry, object_id: int) -> tuple[tuple[str, str], ...]:
+    definition = registry.object(object_id)
+    return (("rt", _VERSION.sub("", definition.urn)),) if definition else ()
+
+
+def _instance(registry: Registry, object_id: int) -> tuple[tuple[str, str | None], ...]:
+    return (
+        *_type(registry, object_id),
+        ("if", "core.b"),
+        ("ct", _formats(_PACKS)),
+        ("obs", None),
+    )
+
+
+def _resource(registry: Registry, path: Path, several: bool) -> tuple[tuple[str, str | None], ...]:
+    definition = define(registry, path)
+    interface: tuple[str, str | None] = ("if", _interface(definition))
+    attributes: tuple[tuple[str, str | None], ...] = (*_type(registry, path.object), interface)
+    if definition and definition.operations in {Operations.EXECUTE, Operations.NONE}:
+        return attributes
+    formats: tuple[Format, ...] = _ONE_VALUE
+    if several:
+        formats = _PACKS
+    elif definition and definition.type is ResourceType.OPAQUE:
+        formats = _OCTETS
+    attributes = (*attributes, ("ct", _formats(formats)))
+    return (*attributes, ("obs", None)) if allows(registry, path, Operations.READ) else attributes
+
+
+def _interface(definition: ResourceDefinition | None) -> str:
+    """The CoRE interface (draft-ietf-core-interfaces): sensor, actuator or parameter.
+
+    What an object must have is what it is for, so a mandatory resource is the sensor or the
+    actuator, and an optional one a parameter.
+    """
+    if definition is None:
+        return "core.s"
+    if Operations.EXECUTE in definition.operations:
+        return "core.a"
+    if Operations.WRITE in definition.operations:
+        return "core.a" if definition.mandatory else "core.p"
+    return "core.s" if definition.mandatory else "core.rp"
+
+
+def _formats(formats: Iterable[Format]) -> str:
+    return " ".join(str(int(f)) for f in formats)

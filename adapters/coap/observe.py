@@ -1,0 +1,229 @@
+"""Who observes what, and what each observer is still owed (RFC 7641); pure, time is an argument.
+
+Each observer has at most one confirmable notification under way. What changes meanwhile is not
+queued: when the acknowledgement comes, the newest value goes out. Message IDs count up for each
+endpoint on its own, in the lower half; the upper half is for everything else that is sent there.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from adapters.coap.datagram import Type, head
+from adapters.coap.messages import Format, Peer, Request
+from gateway.model import DeviceId, Path
+
+ACK_TIMEOUT_S = 2.0
+"""First wait for an acknowledgement; doubled each time (RFC 7252 4.8)."""
+
+MAX_RETRANSMIT = 4
+"""Repetitions before an observer counts as gone (RFC 7252 4.8)."""
+
+CONFIRM_NON_S = 600.0
+"""An observer that takes non-confirmable notifications is asked this often if it is still there."""
+
+CONFIRM_QUIET_S = 86_400.0
+"""Nobody stays an observer for a day without acknowledging anything (RFC 7641 4.5)."""
+
+LOWER_HALF = 0x7FFF
+UPPER_HALF = 0x8000
+
+
+@dataclass(slots=True, eq=False)
+class Endpoint:
+    """A client's address, its next message ID and its observations by token."""
+
+    peer: Peer
+    mid: int = field(default_factory=lambda: secrets.randbelow(UPPER_HALF))
+    observers: dict[bytes, Observer] = field(default_factory=dict)
+
+
+@dataclass(slots=True, eq=False)
+class Observer:
+    """One observation, in a format that stays (RFC 7641 4.2).
+
+    `datagram` is the last notification, `deadline` when its acknowledgement is overdue.
+    """
+
+    endpoint: Endpoint
+    token: bytes
+    request: Request
+    format: Format | None
+    device: DeviceId
+    path: Path
+    confirmable: bool
+    confirmed_at: float
+    registered: bool = True
+    mid: int = -1
+    awaiting: bool = False
+    stale: bool = False
+    tries: int = 0
+    deadline: float = 0.0
+    datagram: bytes = b""
+
+
+class Observers:
+    """The observations through one socket; at most `limit`, at most `limit_per_peer` of one peer.
+
+    `number` is the Observe number that was given last; it rises over all observations.
+    """
+
+    def __init__(self, limit: int, limit_per_peer: int, number: int) -> None:
+        self._limit = limit
+        self._limit_per_peer = limit_per_peer
+        self._number = number
+        self._endpoints: dict[Peer, Endpoint] = {}
+        self._by_mid: dict[tuple[Peer, int], Observer] = {}
+        self._by_path: dict[DeviceId, dict[Path, dict[Observer, None]]] = {}
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def next_number(self) -> int:
+        """The Observe number for the next representation (24 bits, RFC 7641 4.4)."""
+        self._number = (self._number + 1) & 0xFFFFFF
+        return self._number
+
+    # --- who ---
+
+    def register(
+        self,
+        peer: Peer,
+        token: bytes,
+        request: Request,
+        form: Format | None,
+        target: tuple[DeviceId, Path],
+        *,
+        confirmable: bool,
+        now: float,
+    ) -> Observer | None:
+        """Adds an observation, in place of one with the same token; None if there is no room."""
+        self.cancel(peer, token)
+        endpoint = self._endpoints.get(peer) or Endpoint(peer)
+        if self._count >= self._limit or len(endpoint.observers) >= self._limit_per_peer:
+            return None
+        observer = Observer(endpoint, token, request, form, *target, confirmable, now)
+        self._endpoints[peer] = endpoint
+        endpoint.observers[token] = observer
+        self._by_path.setdefault(observer.device, {}).setdefault(observer.path, {})[observer] = None
+        self._count += 1
+        return observer
+
+    def cancel(self, peer: Peer, token: bytes) -> None:
+        """Forgets one observation, if it is there."""
+        endpoint = self._endpoints.get(peer)
+        if endpoint and token in endpoint.observers:
+            self.forget(endpoint.observers[token])
+
+    def unreachable(self, peer: Peer) -> None:
+        """Forgets all observations of an endpoint that does not exist any more."""
+        if endpoint := self._endpoints.get(peer):
+            for observer in list(endpoint.observers.values()):
+                self.forget(observer)
+
+    def forget(self, observer: Observer) -> None:
+        """Ends an observation."""
+        self.retire(observer)
+        endpoint = observer.endpoint
+        self._by_mid.pop((endpoint.peer, observer.mid), None)
+        observer.awaiting = False
+        if endpoint.observers.get(observer.token) is observer:
+            del endpoint.observers[observer.token]
+            self._count -= 1
+            if not endpoint.observers:
+                self._endpoints.pop(endpoint.peer, None)
+
+    def retire(self, observer: Observer) -> None:
+        """Tells it of no more changes; what is under way to it still counts."""
+        if observer.registered:
+            observer.registered = False
+            paths = self._by_path[observer.device]
+            del paths[observer.path][observer]
+            if not paths[observer.path]:
+                del paths[observer.path]
+            if not paths:
+                del self._by_path[observer.device]
+
+    def at(self, device: DeviceId, path: Path) -> Iterator[Observer]:
+        """Who observes the path or something that it lies in."""
+        if paths := self._by_path.get(device):
+            for depth in range(1, len(path) + 1):
+                yield from paths.get(path.upto(depth), ())
+
+    def around(self, device: DeviceId, path: Path | None) -> Iterator[Observer]:
+        """Who observes the path, what it lies in, or what lies in it; None is the whole device."""
+        for observed, observers in self._by_path.get(device, {}).items():
+            if path is None or observed.covers(path) or path.covers(observed):
+                yield from observers
+
+    # --- what they are told ---
+
+    def wants(self, observer: Observer) -> bool:
+        """Whether to send now that something changed; if not, it will want the newest later."""
+        if observer.awaiting:
+            observer.stale = True
+        return observer.registered and not observer.awaiting
+
+    def notification(self, observer: Observer, code: int, tail: bytes, now: float) -> bytes:
+        """The datagram that tells an observer; `tail` is everything after the token."""
+        endpoint = observer.endpoint
+        self._by_mid.pop((endpoint.peer, observer.mid), None)
+        endpoint.mid = mid = (endpoint.mid + 1) & LOWER_HALF
+        confirmable = observer.confirmable or not observer.registered
+        confirmable = confirmable or now - observer.confirmed_at >= CONFIRM_NON_S
+        kind = Type.CON if confirmable else Type.NON
+        if confirmable and not observer.awaiting:
+            observer.tries = 0
+            observer.deadline = now + _timeout_s(mid, 0)
+        observer.mid, observer.awaiting, observer.stale = mid, confirmable, False
+        observer.datagram = head(kind, code, mid, observer.token) + tail
+        self._by_mid[endpoint.peer, mid] = observer
+        return observer.datagram
+
+    def sent(self, peer: Peer, mid: int) -> bool:
+        """Whether the message ID is that of a notification whose fate is open."""
+        return (peer, mid) in self._by_mid
+
+    def acknowledged(self, peer: Peer, mid: int, now: float) -> Observer | None:
+        """Takes an ACK; the observer if it is owed a newer value."""
+        observer = self._by_mid.pop((peer, mid), None)
+        if observer is None or not observer.awaiting:
+            return None
+        observer.awaiting = False
+        observer.confirmed_at = now
+        if not observer.registered:
+            self.forget(observer)
+            return None
+        return observer if observer.stale else None
+
+    def reset(self, peer: Peer, mid: int) -> None:
+        """Takes a RST: the peer does not want that observation."""
+        if observer := self._by_mid.get((peer, mid)):
+            self.forget(observer)
+
+    def overdue(self, now: float) -> list[Observer]:
+        """Whose ACK did not come in time, to be sent again; who never answered is forgotten."""
+        late = [o for o in self._by_mid.values() if o.awaiting and o.deadline <= now]
+        for observer in late:
+            observer.tries += 1
+            observer.deadline = now + _timeout_s(observer.mid, observer.tries)
+            if observer.tries > MAX_RETRANSMIT:
+                self.forget(observer)
+        return [observer for observer in late if observer.awaiting]
+
+    def unconfirmed(self, now: float) -> list[Observer]:
+        """Who has not acknowledged anything for a day, though nothing changed either."""
+        return [
+            observer
+            for endpoint in self._endpoints.values()
+            for observer in endpoint.observers.values()
+            if now - observer.confirmed_at >= CONFIRM_QUIET_S and not observer.awaiting
+        ]
+
+
+def _timeout_s(mid: int, tries: int) -> float:
+    """The wait before a repetition, spread by the message ID over 1 to 1.5 times the basic one."""
+    return ACK_TIMEOUT_S * (1 + (mid & 15) / 32) * (1 << tries)

@@ -1,0 +1,171 @@
+"""Answers requests from the object tree: reads at once, commands when the device has answered.
+
+One for all listeners; knows no datagram and no socket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from itertools import chain
+
+from adapters.coap import content, links, tree
+from adapters.coap.blocks import Downloads, Uploads
+from adapters.coap.messages import (
+    Code,
+    Format,
+    Refusal,
+    Request,
+    Response,
+    refused,
+    whole_seconds,
+)
+from adapters.coap.tree import Target
+from gateway.errors import GatewayError, InvalidValue, WritesDisabled
+from gateway.events import Execute, Resource, Write
+from gateway.model import DeviceId, Path
+from gateway.ports import NorthPort
+
+WELL_KNOWN_CORE = (".well-known", "core")
+
+LINKS_MAX_AGE_S = 60
+"""How long a list of links may be taken for current: devices seldom come and go."""
+
+
+class Server:
+    """What all listeners of the adapter share: the tree, the links, the transfers under way."""
+
+    def __init__(self, port: NorthPort) -> None:
+        self._port = port
+        self._links: dict[DeviceId, tuple[links.Link, ...]] = {}
+        self._lost = 0
+        self._downloads = Downloads()
+        self._uploads = Uploads()
+
+    # --- reading ---
+
+    def read(self, request: Request, form: Format | None = None) -> Response:
+        """Answers a GET; in this format, whatever it accepts, where one is given."""
+        try:
+            whole = self._downloads.resume(request) or self._content(request, form)
+            return self._downloads.cut(request, whole)
+        except GatewayError as error:
+            return refused(error)
+
+    def _content(self, request: Request, form: Format | None) -> Response:
+        if request.path == WELL_KNOWN_CORE:
+            return self._discover(request)
+        if request.query:
+            raise InvalidValue("query parameters are not understood here")
+        target = tree.locate(self._port, request.path)
+        resources = tree.readable(self._port, target)
+        form = content.choose(request.accept if form is None else form, target, resources)
+        payload = content.render(
+            target.device, resources, self._units(target, resources), form, self._port.registry
+        )
+        return Response(
+            Code.CONTENT, payload, form, max_age_s=self._max_age_s(target.device.id, resources)
+        )
+
+    def single(self, request: Request) -> tuple[DeviceId, Resource] | None:
+        """The one resource that a GET shows, if it shows just one."""
+        if request.path == WELL_KNOWN_CORE:
+            return None
+        target = tree.locate(self._port, request.path)
+        resource = self._port.resource(target.device.id, target.path)
+        return (target.device.id, resource) if resource else None
+
+    def _units(self, target: Target, resources: Iterable[Resource]) -> dict[Path, str]:
+        units = {}
+        for instance in {resource.path.upto(2) for resource in resources}:
+            path = Path(*instance, content.SENSOR_UNITS)
+            named = self._port.resource(target.device.id, path)
+            if named and isinstance(named.value, str):
+                units[instance] = named.value
+        return units
+
+    def _max_age_s(self, device: DeviceId, resources: Iterable[Resource]) -> int:
+        return min(
+            (whole_seconds(self._port.max_age_s(device, r.path)) for r in resources), default=0
+        )
+
+    # --- discovery ---
+
+    def _discover(self, request: Request) -> Response:
+        if request.accept not in {None, Format.LINK}:
+            raise Refusal(Code.NOT_ACCEPTABLE, "accept 40 here")
+        found = links.select(self._all_links(), request.query)
+        payload = ",".join(map(str, found)).encode()
+        return Response(Code.CONTENT, payload, Format.LINK, max_age_s=LINKS_MAX_AGE_S)
+
+    def _all_links(self) -> Iterable[links.Link]:
+        if self._lost != self._port.outbox.dropped:  # some news never came
+            self._lost = self._port.outbox.dropped
+            self._links.clear()
+        for device in self._port.devices():
+            if device.id not in self._links:
+                resources = self._port.resources(device.id)
+                described = links.describe(device, resources, self._port.registry)
+                self._links[device.id] = tuple(described)
+        return chain.from_iterable(self._links[device.id] for device in self._port.devices())
+
+    def forget_links(self, device: DeviceId) -> None:
+        """Notes that a device may show other links than before."""
+        self._links.pop(device, None)
+
+    # --- commands ---
+
+    async def command(self, request: Request) -> Response:
+        """Answers what is not a GET; returns when the device has answered."""
+        try:
+            whole = self._uploads.add(request)
+            if whole is None:
+                return Response(Code.CONTINUE, block1=request.block1)
+            answer = await self._carry_out(whole)
+        except GatewayError as error:
+            answer = refused(error)
+        return replace(answer, block1=request.block1)
+
+    async def _carry_out(self, request: Request) -> Response:
+        if request.path in {(), WELL_KNOWN_CORE} or request.code not in {Code.PUT, Code.POST}:
+            composite = request.path == () and request.code in {Code.FETCH, Code.IPATCH}
+            raise Refusal(Code.NOT_IMPLEMENTED if composite else Code.METHOD_NOT_ALLOWED)
+        target = tree.locate(self._port, request.path)
+        command = (
+            self._execute(request, target)
+            if self._is_execute(request, target)
+            else self._write(request, target)
+        )
+        await self._port.execute(command)
+        return Response(Code.CHANGED)
+
+    def _is_execute(self, request: Request, target: Target) -> bool:
+        return (
+            request.code == Code.POST
+            and len(target.path) >= 3
+            and not tree.is_array(self._port, target)
+        )
+
+    def _execute(self, request: Request, target: Target) -> Execute:
+        tree.check_execute(self._port, target)
+        _check_secure(request)
+        arguments = content.arguments(request.payload, request.content_format)
+        return Execute(target.device.id, target.path, f"coap {request.origin}", arguments)
+
+    def _write(self, request: Request, target: Target) -> Write:
+        tree.check_write(self._port, target)
+        if request.if_none_match or (request.if_match and b"" not in request.if_match):
+            raise Refusal(Code.PRECONDITION_FAILED, "it exists, and has no ETag to match")
+        if request.query:
+            raise InvalidValue("query parameters are not understood here")
+        _check_secure(request)
+        definition = tree.define(self._port.registry, target.path)
+        current = tree.existing(self._port, target)
+        values = content.parse(request.payload, request.content_format, target, definition, current)
+        kept = tree.writes(self._port, target, values, replace=request.code == Code.PUT)
+        return Write(target.device.id, kept, f"coap {request.origin}")
+
+
+def _check_secure(request: Request) -> None:
+    if not request.secure:
+        raise WritesDisabled("writing and executing need a secured transport on this address")

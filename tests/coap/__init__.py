@@ -1,0 +1,1 @@
+"""CoAP, from datagrams to devices."""
