@@ -113,7 +113,6 @@ class Router:
         )
         self._output = Output(
             *(identity, contexts, self._adaptation),
-            neighbours=self._neighbours,
             topology=self._topology,
             discovery=discovery,
             counters=self.counters,
@@ -137,6 +136,16 @@ class Router:
     def nodes(self) -> list[Node]:
         """Every node that the tables know."""
         return self._topology.nodes()
+
+    def path(self, address: bytes) -> tuple[bytes, ...]:
+        """The addresses on the way to a node, itself last; empty if there is no way."""
+        hop = self._topology.next_hop(address)
+        return hop.path if hop else ()
+
+    def eui64_of(self, link: bytes) -> bytes | None:
+        """The EUI-64 behind a link address, which a node with a short one has registered."""
+        neighbour = self._neighbours.get(link)
+        return neighbour.eui64 if neighbour else None
 
     def introduce(self, eui64: bytes) -> None:
         """Makes a node known that was a neighbour before a restart; raises Dropped if too many."""

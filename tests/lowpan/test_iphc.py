@@ -299,7 +299,7 @@ CONTEXTS = st.dictionaries(
 
 
 @given(PACKETS, CONTEXTS)
-@settings(max_examples=600)
+@settings(max_examples=400, deadline=None)
 def test_whatever_is_compressed_comes_back(packet: Packet, contexts: dict[int, Context]) -> None:
     datagram = encode(packet)
     octets = compressed(datagram, contexts)
@@ -311,7 +311,7 @@ def test_whatever_is_compressed_comes_back(packet: Packet, contexts: dict[int, C
 
 
 @given(st.binary(max_size=127), st.sampled_from([None, 40, 60, 1280]))
-@settings(max_examples=600)
+@settings(max_examples=400, deadline=None)
 def test_random_octets_raise_nothing_else(octets: bytes, size: int | None) -> None:
     for data in (
         octets,

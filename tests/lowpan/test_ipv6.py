@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.lowpan.drops import Drop, Dropped, Refused
@@ -190,6 +190,7 @@ ADDRESSES = st.one_of(
 
 
 @given(st.lists(ADDRESSES, min_size=1, max_size=9))
+@settings(deadline=None)
 def test_source_routes_come_back_whatever_their_addresses_share(path: list[bytes]) -> None:
     destination, route = srh.hops(path)
     assert srh.parse(destination, srh.encode(destination, route)) == route
@@ -224,6 +225,7 @@ def test_unknown_options_are_treated_as_they_ask_for(
 
 
 @given(st.binary(max_size=120))
+@settings(deadline=None)
 def test_random_packets_raise_nothing_else(octets: bytes) -> None:
     for number in (0, 43, 44, 58, 60, 135, 17):
         datagram = (

@@ -386,4 +386,6 @@ def test_short_addresses_work_like_long_ones() -> None:
     assert answer.link == short.link
     (node,) = mesh.router.nodes()
     assert (node.link, node.eui64, node.addresses) == (short.link, eui64, (short.address,))
+    assert mesh.router.eui64_of(short.link) == eui64
+    assert mesh.router.eui64_of(b"\0\x08") is None
     assert mesh.sent(mesh.send(short.address))[0].link == short.link

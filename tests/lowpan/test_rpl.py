@@ -223,6 +223,7 @@ def test_nodes_several_hops_away_are_reached_by_source_routes() -> None:
         (sent,) = mesh.sent(mesh.send(node.address, b"hello"))
         assert sent.link == nodes[0].link
         assert source_route(sent.packet) == tuple(n.address for n in nodes[:hops])
+        assert mesh.router.path(node.address) == source_route(sent.packet)
         # The checksum is over the last address, not over the next.
         datagram = udp.parse(sent.packet.source, node.address, sent.packet.payload)
         assert datagram.data == b"hello"
@@ -445,6 +446,7 @@ def test_a_parent_that_never_advertised_itself_leaves_no_route() -> None:
     assert not mesh.sent(far.advertise(relay.address, through=relay))
     (lost,) = mesh.send(far.address)
     assert isinstance(lost, Undeliverable)
+    assert mesh.router.path(far.address) == ()
     assert mesh.drops() == {Drop.NO_ROUTE: 2}
     relay.advertise(mesh.gateway)
     (sent,) = mesh.sent(mesh.send(far.address))

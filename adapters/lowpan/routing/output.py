@@ -11,7 +11,6 @@ from adapters.lowpan.ipv6 import icmpv6, srh
 from adapters.lowpan.ipv6.packet import ICMPV6, ROUTING, UDP, Extension, Packet, encode
 from adapters.lowpan.routing.identity import Identity
 from adapters.lowpan.routing.nd import NeighbourDiscovery
-from adapters.lowpan.routing.neighbours import Neighbours
 from adapters.lowpan.routing.outgoing import Outgoing
 from adapters.lowpan.routing.resolution import Resolution
 from adapters.lowpan.routing.topology import Hop, Topology
@@ -36,7 +35,6 @@ class Output:
         contexts: Contexts,
         adaptation: Adaptation,
         *,
-        neighbours: Neighbours,
         topology: Topology,
         discovery: NeighbourDiscovery,
         counters: Counter[str],
@@ -44,7 +42,6 @@ class Output:
         self._identity = identity
         self._contexts = contexts
         self._adaptation = adaptation
-        self._neighbours = neighbours
         self._topology = topology
         self._discovery = discovery
         self._counters = counters
@@ -96,8 +93,7 @@ class Output:
             first, route = srh.hops(hop.path)
             extension = Extension(ROUTING, srh.encode(first, route))
             packet = replace(packet, destination=first, extensions=(extension,))
-        neighbour = self._neighbours.get(hop.link)
-        held = neighbour.contexts if neighbour else 0
+        held = self._topology.contexts_of(hop.link)
         contexts = {i: context for i, context in self._contexts.items() if held >> i & 1}
         ends = self._identity.eui64, hop.link
         try:

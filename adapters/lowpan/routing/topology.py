@@ -49,6 +49,11 @@ class Topology:
         """Whether an RPL node advertised an address, so that asking around for it is no use."""
         return destination in self._root.routes
 
+    def contexts_of(self, link: bytes) -> int:
+        """The bits of the contexts that a neighbour has shown to hold."""
+        neighbour = self._neighbours.get(link)
+        return neighbour.contexts if neighbour else 0
+
     def hops(self, source: bytes, sender: Neighbour) -> int | None:
         """How many radio hops away the source of a packet is that `sender` handed over."""
         if source[8:] == interface_id(sender.link) or source in sender.addresses:

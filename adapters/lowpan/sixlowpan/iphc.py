@@ -68,27 +68,17 @@ def _decompress(
     *,
     depth: int,
 ) -> Decompressed:
-    if len(data) < 2:
-        raise Dropped(Drop.TRUNCATED, "IPHC")
+    source_at, destination_at, end = _layout(data)
     first, second = data[0], data[1]
-    if first & 0xE0 != DISPATCH:
-        raise Dropped(Drop.NHC, "a tunnel without IPHC")
-    tf, source_mode, destination_mode = first >> 3 & 3, second >> 4 & 7, second & 15
-    source_at = 2 + (second >> 7) + _TF_OCTETS[tf] + (not first & 4) + (not first & 3)
-    destination_at = source_at + _SOURCE_OCTETS[source_mode]
-    end = destination_at + _DESTINATION_OCTETS[destination_mode]
-    if end < destination_at:
-        raise Dropped(Drop.RESERVED, f"destination mode {destination_mode}")
-    if len(data) < end:
-        raise Dropped(Drop.TRUNCATED, "IPHC")
-
     cid, at = (data[2], 3) if second & 0x80 else (0, 2)
-    traffic, at = _traffic(data, at, tf)
+    traffic, at = _traffic(data, at, first >> 3 & 3)
     hop_limit = _HOP_LIMITS[first & 3] or data[source_at - 1]
-    used, context = _context(contexts, cid >> 4) if source_mode > 4 else (0, LINK_LOCAL)
-    source = _source(source_mode, data[source_at:destination_at], context, source)
-    bit, context = _context(contexts, cid & 15) if destination_mode & 4 else (0, LINK_LOCAL)
-    destination = _destination(destination_mode, data[destination_at:end], context, destination)
+    mode = second >> 4 & 7
+    used, context = _context(contexts, cid >> 4) if mode > 4 else (0, LINK_LOCAL)
+    source = _source(mode, data[source_at:destination_at], context, source)
+    mode = second & 15
+    bit, context = _context(contexts, cid & 15) if mode & 4 else (0, LINK_LOCAL)
+    destination = _destination(mode, data[destination_at:end], context, destination)
 
     room = None if size is None else size - HEADER
     if first & 4:
@@ -107,6 +97,24 @@ def _decompress(
     datagram = header.to_bytes(8, "big") + source + destination + rest.octets
     udp_at = len(datagram) - rest.udp_behind if rest.udp_behind else None
     return Decompressed(datagram, used | bit | rest.contexts, udp_at)
+
+
+def _layout(data: bytes) -> tuple[int, int, int]:
+    """Where the octets of source and destination start and end; before them is the hop limit."""
+    if len(data) < 2:
+        raise Dropped(Drop.TRUNCATED, "IPHC")
+    first, second = data[0], data[1]
+    if first & 0xE0 != DISPATCH:
+        raise Dropped(Drop.NHC, "a tunnel without IPHC")
+    in_line = _TF_OCTETS[first >> 3 & 3] + (not first & 4) + (not first & 3)
+    source_at = 2 + (second >> 7) + in_line
+    destination_at = source_at + _SOURCE_OCTETS[second >> 4 & 7]
+    end = destination_at + _DESTINATION_OCTETS[second & 15]
+    if end < destination_at:
+        raise Dropped(Drop.RESERVED, f"destination mode {second & 15}")
+    if len(data) < end:
+        raise Dropped(Drop.TRUNCATED, "IPHC")
+    return source_at, destination_at, end
 
 
 def _tunnelled(inner: Decompressed) -> nhc.Expanded:
