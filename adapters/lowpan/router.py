@@ -142,14 +142,14 @@ class Router:
         hop = self._topology.next_hop(address)
         return hop.path if hop else ()
 
+    def introduce(self, eui64: bytes) -> None:
+        """Makes a node known that was a neighbour before a restart; raises Dropped if too many."""
+        self._neighbours.add(eui64)
+
     def eui64_of(self, link: bytes) -> bytes | None:
         """The EUI-64 behind a link address, which a node with a short one has registered."""
         neighbour = self._neighbours.get(link)
         return neighbour.eui64 if neighbour else None
-
-    def introduce(self, eui64: bytes) -> None:
-        """Makes a node known that was a neighbour before a restart; raises Dropped if too many."""
-        self._neighbours.add(eui64)
 
     def refresh(self, now: float) -> None:
         """Has all RPL nodes advertise their routes again, at the next DIO."""

@@ -224,6 +224,13 @@ def test_unknown_options_are_treated_as_they_ask_for(
         assert not isinstance(caught.value, Refused)
 
 
+def test_fragments_of_ipv6_itself_are_dropped() -> None:
+    received = Packet(ALICE, BOB, packet.UDP, bytes(8), 64, (Extension(packet.FRAGMENT, bytes(6)),))
+    with pytest.raises(Dropped) as caught:
+        extensions.obey(received)
+    assert caught.value.reason == Drop.IPV6_FRAGMENT
+
+
 @given(st.binary(max_size=120))
 @settings(deadline=None)
 def test_random_packets_raise_nothing_else(octets: bytes) -> None:

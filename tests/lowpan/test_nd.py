@@ -310,6 +310,7 @@ def test_an_address_that_nobody_has_is_asked_for_three_times_and_then_left_alone
     assert (lost.destination, lost.destination_port, lost.source_port) == (static, 5683, 5683)
     (again,) = mesh.send(static)
     assert isinstance(again, Undeliverable)
+    assert mesh.drops() == {Drop.UNRESOLVED: 2}
     mesh.wait(10.0)
     assert len(mesh.sent(mesh.send(static))) == 1
 
