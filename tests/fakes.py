@@ -74,6 +74,7 @@ class DictMemory:
     def __init__(self) -> None:
         self.devices: dict[DeviceId, Device] = {}
         self.instances: dict[tuple[DeviceId, int, str], int] = {}
+        self.data: dict[tuple[str, str], bytes] = {}
 
     def remember_device(self, device: Device, *, joined: bool) -> None:
         self.devices[device.id] = device
@@ -83,6 +84,12 @@ class DictMemory:
 
     def forget_device(self, device: DeviceId) -> None:
         del self.devices[device]
+
+    def recall(self, adapter: str, key: str) -> bytes | None:
+        return self.data.get((adapter, key))
+
+    def remember(self, adapter: str, key: str, data: bytes) -> None:
+        self.data[adapter, key] = data
 
 
 class ScriptedSouth:

@@ -107,3 +107,16 @@ def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: FilePath) -> No
     (tmp_path / "file").write_text("")
     with pytest.raises(StateError, match="is it writable"):
         StateDatabase(tmp_path / "file" / "state")
+
+
+def test_what_an_adapter_remembers_survives_a_kill_and_is_its_own(tmp_path: FilePath) -> None:
+    state = StateDatabase(tmp_path)
+    state.remember("lowpan", "counter", b"\x00\x01")
+    state.remember("lowpan", "counter", b"\x00\x02")
+    # Not closed: as after a kill.
+    again = StateDatabase(tmp_path)
+    assert again.recall("lowpan", "counter") == b"\x00\x02"
+    assert again.recall("ble", "counter") is None
+    assert again.recall("lowpan", "other") is None
+    again.close()
+    state.close()
