@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import ClassVar
 
 from adapters.lowpan.coap.client import Client
@@ -30,7 +31,7 @@ from gateway.linkformat import Link
 from gateway.model import DeviceId, eui64
 from gateway.ports import Section, SouthPort
 
-LOOK_S = 2.0
+LOOK_S = 1.0
 """How often it is looked who is there, whether a definition or a permission has changed."""
 
 NODES_AT_ONCE = 4
@@ -139,11 +140,9 @@ class Lowpan:
             for counter, n in self._network.take_counters().items():
                 self._port.count(f"lowpan_{counter}", n)
             self._look_now.clear()
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_S):
                     await self._look_now.wait()
-            except TimeoutError:
-                continue
 
     def _look(self, tasks: asyncio.TaskGroup) -> None:
         admitted = {device.id for device in self._port.devices()}
@@ -226,6 +225,7 @@ class Lowpan:
     def _registered(self, registration: Registration, peer: Peer) -> None:
         self._peers[registration.key] = peer
         if session := self._session_of(registration.key):
+            self._port.seen(Sighting(session.device, registration.endpoint))
             session.registration = registration
             session.restart()
         self._look_now.set()

@@ -30,6 +30,8 @@ class Objects:
     formats: tuple[int, ...] = ()
     executes: frozenset[str] = frozenset()
     writable: frozenset[str] = frozenset()
+    text: bool = True
+    """Whether single values are given as text; some nodes speak only structured formats."""
     others: Mapping[str, str] = field(default_factory=dict)
     changed: Callable[[str], None] = lambda _: None
     executed: list[tuple[str, str]] = field(default_factory=list)
@@ -63,7 +65,7 @@ class Objects:
         below = {p: v for p, v in self.values.items() if p == place or p.startswith(place + "/")}
         if not path.startswith(self.root) or not below:
             return Content(coap.NOT_FOUND)
-        if place in self.values and accept in (None, TEXT):
+        if self.text and place in self.values and accept in (None, TEXT):
             return Content(coap.CONTENT, TEXT, _text(self.values[place]).encode())
         wanted = self.formats[0] if accept is None and self.formats else accept
         if wanted not in self.formats or wanted is None:

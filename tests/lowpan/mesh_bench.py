@@ -1,4 +1,4 @@
-"""What the tests of the whole stack share: a hub, the adapter on a pty, virtual nodes in the air."""
+"""What the tests of the whole stack share: a hub, the adapter on a pty, virtual nodes."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -53,7 +53,7 @@ class Gateway:
     async def running(self, radio: str, **section: Any) -> AsyncIterator[Lowpan]:
         """The adapter lives within the block; if it fails, so does the block."""
         given = {"radio": radio, "poll": "1s", "ack_timeout": "150ms"} | section
-        adapter = Lowpan(LowpanSection.model_validate(given), self.south)
+        self.adapter = adapter = Lowpan(LowpanSection.model_validate(given), self.south)
         self.hub.commander.owners["lowpan"] = adapter
         async with asyncio.TaskGroup() as tasks:
             life = tasks.create_task(adapter.run())
@@ -73,6 +73,11 @@ class Gateway:
         """Whether a device is in reach, and why."""
         known = self.hub.store.device(device_of(node))
         return (known.availability.state, known.availability.reason) if known else (None, "")
+
+    def watches(self, node: bytes, path: Path) -> bool:
+        """Whether the node has agreed to tell a resource by itself."""
+        entry = self.adapter._sessions.get(device_of(node))
+        return entry is not None and path in entry[0]._watched
 
     async def until(self, condition: Callable[[], object], what: str = "") -> None:
         """Waits until the hub's content fulfils the condition."""

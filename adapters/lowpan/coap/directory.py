@@ -56,6 +56,7 @@ class Directory:
         site.add_resource([".well-known", "core"], _Core())
         site.add_resource([".well-known", "rd"], _Simple(self))
         site.add_resource(["rd"], _Register(self))
+        site.add_resource(["rd"], _Registered(self))  # what is below
         return site
 
     def register(self, request: aiocoap.Message, links: Sequence[Link]) -> Registration:
@@ -93,59 +94,59 @@ class _Simple(resource.Resource):  # type: ignore[misc]
         return aiocoap.Message(code=Code.CHANGED)
 
 
-class _Register(resource.Resource, resource.PathCapable):  # type: ignore[misc]
-    """`/rd`, and the registrations below it: LwM2M's and the directory's are told by `lwm2m`."""
+class _Register(resource.Resource):  # type: ignore[misc]
+    """`/rd`: LwM2M's registrations and the directory's are told apart by `lwm2m`."""
 
     def __init__(self, directory: Directory) -> None:
         super().__init__()
         self._directory = directory
 
-    def get_link_description(self) -> dict[str, str]:
-        return {"rt": "core.rd", "ct": "40"}
-
     async def render_post(self, request: aiocoap.Message) -> aiocoap.Message:
-        try:
-            if request.opt.uri_path:
-                return self._update(request)
-            return self._create(request)
-        except DecodeError as error:
-            return _refusal(Code.BAD_REQUEST, error)
-
-    async def render_delete(self, request: aiocoap.Message) -> aiocoap.Message:
-        directory = self._directory
-        number = _number(request)
-        gone = directory.registrations.remove(number, directory.key_of(request.remote))
-        if gone is None:
-            return aiocoap.Message(code=Code.NOT_FOUND)
-        directory.removed(gone)
-        return aiocoap.Message(code=Code.DELETED)
-
-    def _create(self, request: aiocoap.Message) -> aiocoap.Message:
         parameters = query_parameters(request.opt.uri_query)
         version = parameters.get("lwm2m")
         if version is not None and version not in LWM2M_VERSIONS:
             known = ", ".join(LWM2M_VERSIONS)
             return _refusal(Code.PRECONDITION_FAILED, f"versions known here: {known}")
-        if version is None and not parameters.get("ep"):
-            raise DecodeError("ep is missing")
-        taken = self._directory.register(request, _links(request))
+        try:
+            if version is None and not parameters.get("ep"):
+                raise DecodeError("ep is missing")
+            taken = self._directory.register(request, _links(request))
+        except DecodeError as error:
+            return _refusal(Code.BAD_REQUEST, error)
         return aiocoap.Message(code=Code.CREATED, location_path=taken.location)
 
-    def _update(self, request: aiocoap.Message) -> aiocoap.Message:
+
+class _Registered(resource.Resource, resource.PathCapable):  # type: ignore[misc]
+    """`/rd/{number}`: one registration, for the node that made it."""
+
+    def __init__(self, directory: Directory) -> None:
+        super().__init__()
+        self._directory = directory
+
+    async def render_post(self, request: aiocoap.Message) -> aiocoap.Message:
         directory, peer = self._directory, request.remote
-        links = _links(request) if request.payload else None
-        known = directory.registrations.update(
-            _number(request),
-            directory.key_of(peer),
-            query_parameters(request.opt.uri_query),
-            links,
-            asyncio.get_running_loop().time(),
-        )
+        now = asyncio.get_running_loop().time()
+        try:
+            links = _links(request) if request.payload else None
+            parameters = query_parameters(request.opt.uri_query)
+            known = directory.registrations.update(
+                _number(request), directory.key_of(peer), parameters, links, now
+            )
+        except DecodeError as error:
+            return _refusal(Code.BAD_REQUEST, error)
         if known is None:
             return aiocoap.Message(code=Code.NOT_FOUND)
         if links is not None:
             directory.changed(known, peer)
         return aiocoap.Message(code=Code.CHANGED)
+
+    async def render_delete(self, request: aiocoap.Message) -> aiocoap.Message:
+        directory = self._directory
+        gone = directory.registrations.remove(_number(request), directory.key_of(request.remote))
+        if gone is None:
+            return aiocoap.Message(code=Code.NOT_FOUND)
+        directory.removed(gone)
+        return aiocoap.Message(code=Code.DELETED)
 
 
 def _number(request: aiocoap.Message) -> int:
