@@ -18,12 +18,18 @@ from adapters.lowpan.devices.explore import Explorer
 from adapters.lowpan.devices.folder import DefinitionFolder
 from adapters.lowpan.devices.registrations import Registration, Registrations
 from adapters.lowpan.devices.session import Place, Session
-from adapters.lowpan.effects import Change, Node, NodeChanged, UdpReceived, Undeliverable
+from adapters.lowpan.effects import (
+    Change,
+    Node,
+    NodeChanged,
+    Profile,
+    UdpReceived,
+    Undeliverable,
+)
 from adapters.lowpan.ipv6 import address as ipv6
 from adapters.lowpan.link import interface_id, link_address
 from adapters.lowpan.network import Network, NetworkSettings
 from adapters.lowpan.radio.interface import RadioInfo, RadioSettings
-from adapters.lowpan.routing.neighbours import Profile
 from adapters.lowpan.section import LowpanSection, link_security
 from gateway.errors import NotFound, Unreachable
 from gateway.events import Command, Outcome, Sighting

@@ -10,10 +10,12 @@ import logging
 import secrets
 from collections import Counter, deque
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol, assert_never
 
 from adapters.lowpan import durable
+from adapters.lowpan.drops import Dropped
 from adapters.lowpan.effects import (
     Effect,
     ForeignRouter,
@@ -174,6 +176,7 @@ class Network:
             first_sequence=secrets.randbelow(256),
             link_security=security,
             counter=durable.frame_counter(self._port, security.key, eui64) if security else None,
+            eui64_of=lambda link: self._router.eui64_of(link) if self._router else None,
         )
         self._router = Router(
             RouterConfig(
@@ -183,8 +186,9 @@ class Network:
             asyncio.get_running_loop().time(),
             durable.router_state(self._port),
         )
-        for node in known:
-            self._router.introduce(node)
+        with suppress(Dropped):  # more than fit: the others are known once they are heard
+            for node in known:
+                self._router.introduce(node)
         self._keep_state(self._router)
 
     def _act(self, effects: Iterable[Effect]) -> None:

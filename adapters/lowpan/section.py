@@ -38,6 +38,15 @@ def _eui64(value: object) -> bytes:
     return bytes.fromhex(digits)
 
 
+def _pan_id(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return int(value, 0)
+    except ValueError:
+        raise ValueError('expected a number such as "0xabcd"') from None
+
+
 class LowpanSection(Section):
     """6LoWPAN nodes that speak CoAP, through an 802.15.4 stick on a serial port."""
 
@@ -51,8 +60,10 @@ class LowpanSection(Section):
     /dev/serial/by-id, which does not change. zep://[::1]:17754 joins simulated nodes."""
     channel: Annotated[int, Field(ge=CHANNELS[0], le=CHANNELS[-1])] = 26
     """The nodes' channel, 11 to 26. Contiki-NG and RIOT come with 26."""
-    pan_id: Annotated[int, Field(ge=0, lt=0xFFFF)] = 0xABCD
-    """The nodes' PAN id; hexadecimal is fine. Contiki-NG and Zephyr have 0xabcd, RIOT 0x0023."""
+    pan_id: Annotated[int, Field(ge=0, lt=0xFFFF), BeforeValidator(_pan_id)] = Field(
+        default=0xABCD, examples=["0xabcd"]
+    )
+    """The nodes' PAN id. Contiki-NG and Zephyr have 0xabcd, RIOT 0x0023."""
     prefix: Annotated[bytes, BeforeValidator(_prefix)] = Field(
         default=b"\xfd" + bytes(7), examples=["fd00::/64"]
     )

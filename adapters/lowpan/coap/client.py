@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 import aiocoap
 from aiocoap import Code, error
 from aiocoap.numbers.constants import TransportTuning
 
 from adapters.lowpan.coap.endpoint import BLOCK_SIZE_EXPONENT, Endpoint, Peer
-from adapters.lowpan.coap.formats import Answer
+from adapters.lowpan.coap.formats import Answer, Method, Request
 from gateway.errors import (
     CommandError,
     DeviceRefused,
@@ -27,17 +26,6 @@ from gateway.model import printable
 MAX_RETRANSMIT = 4
 RANDOM_FACTOR = 1.5
 """RFC 7252 4.8."""
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What is asked of a node; `path` is the segments of the URI."""
-
-    method: Code
-    path: tuple[str, ...]
-    accept: int | None = None
-    content_format: int | None = None
-    payload: bytes = b""
 
 
 class UnacceptableError(DeviceRefused):
@@ -120,7 +108,7 @@ class Client:
         tuning.ACK_RANDOM_FACTOR = RANDOM_FACTOR
         tuning.MAX_RETRANSMIT = MAX_RETRANSMIT
         message = aiocoap.Message(
-            code=request.method,
+            code=Code(request.method),
             uri_path=request.path,
             payload=request.payload,
             transport_tuning=tuning,
@@ -128,7 +116,7 @@ class Client:
         )
         message.opt.accept = request.accept
         message.opt.content_format = request.content_format
-        if request.method == Code.GET:
+        if request.method is Method.GET:
             message.opt.block2 = (0, False, BLOCK_SIZE_EXPONENT)
         message.remote = peer
         return message

@@ -1,4 +1,4 @@
-"""The content formats of nodes, and what an answer is; knows no CoAP library."""
+"""What nodes are asked and what they answer, without the CoAP library that carries it."""
 
 from __future__ import annotations
 
@@ -26,3 +26,22 @@ class Answer:
 
     content_format: int | None
     payload: bytes
+
+
+class Method(IntEnum):
+    """The request codes in use (RFC 7252 12.1.1)."""
+
+    GET = 1
+    POST = 2
+    PUT = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked of a node; `path` is the segments of the URI."""
+
+    method: Method
+    path: tuple[str, ...]
+    accept: int | None = None
+    content_format: int | None = None
+    payload: bytes = b""

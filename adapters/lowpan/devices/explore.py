@@ -6,11 +6,9 @@ import logging
 import time
 from collections.abc import Iterable, Sequence
 
-from aiocoap import Code
-
-from adapters.lowpan.coap.client import Client, Request
+from adapters.lowpan.coap.client import Client
 from adapters.lowpan.coap.endpoint import Peer
-from adapters.lowpan.coap.formats import Format
+from adapters.lowpan.coap.formats import Format, Method, Request
 from adapters.lowpan.devices.content import STRUCTURED
 from adapters.lowpan.devices.definitions import choose
 from adapters.lowpan.devices.folder import DefinitionFolder
@@ -49,7 +47,7 @@ class Explorer:
 
     async def links(self, peer: Peer, path: Sequence[str] = WELL_KNOWN) -> list[Link]:
         """The links that a node gives at a path; raises a CommandError."""
-        answer = await self._client.ask(peer, Request(Code.GET, tuple(path), Format.LINKS))
+        answer = await self._client.ask(peer, Request(Method.GET, tuple(path), Format.LINKS))
         try:
             return linkformat.parse(answer.payload.decode())
         except (UnicodeDecodeError, DecodeError) as error:

@@ -8,10 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from aiocoap import Code
-
-from adapters.lowpan.coap.client import Request
-from adapters.lowpan.coap.formats import Answer, Format
+from adapters.lowpan.coap.formats import Answer, Format, Method, Request
 from adapters.lowpan.devices.content import Reader
 from adapters.lowpan.devices.definitions import Definition
 from adapters.lowpan.devices.definitions import Mapping as ResourceMapping
@@ -44,7 +41,7 @@ class Source:
     @property
     def request(self) -> Request:
         """What to ask."""
-        return Request(Code.GET, self.uri, self.accept)
+        return Request(Method.GET, self.uri, self.accept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +127,13 @@ class IpsoTree:
 
     def _write(self, path: Path, value: Value, to: Format) -> Request:
         payload = self._reader.write({path: value}, path, to)
-        return Request(Code.PUT, self._uri(path), content_format=to, payload=payload)
+        return Request(Method.PUT, self._uri(path), content_format=to, payload=payload)
 
     def _execute(self, path: Path, arguments: str) -> Request:
         text = Format.TEXT if arguments else None
-        return Request(Code.POST, self._uri(path), content_format=text, payload=arguments.encode())
+        return Request(
+            Method.POST, self._uri(path), content_format=text, payload=arguments.encode()
+        )
 
 
 def defined_plan(definition: Definition, links: list[Link], registry: Registry) -> Plan:
@@ -162,12 +161,12 @@ def defined_plan(definition: Definition, links: list[Link], registry: Registry) 
 
     def write(path: Path, value: Value, _: Format) -> Request:
         mapping = mapping_of(path)
-        method = Code.PUT if mapping.method == "PUT" else Code.POST
+        method = Method.PUT if mapping.method == "PUT" else Method.POST
         payload = mapping.write(value)
         return Request(method, mapping.uri, content_format=mapping.accept, payload=payload)
 
     def execute(path: Path, arguments: str) -> Request:
-        return Request(Code.POST, mapping_of(path).uri, payload=arguments.encode())
+        return Request(Method.POST, mapping_of(path).uri, payload=arguments.encode())
 
     def readback(path: Path) -> Source:
         return _mapped(mapping_of(path), registry, observe=False)
