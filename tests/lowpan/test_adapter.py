@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable
+from pathlib import Path as FilePath
 from typing import TypeVar
 
 import pytest
@@ -172,3 +173,48 @@ async def test_a_node_that_is_not_admitted_is_a_stranger_until_it_is_permitted()
         gateway.hub.permit(0)
         gateway.hub.forget(device_of(ND))
         await gateway.until(lambda: device_of(ND) in gateway.hub.strangers, "a stranger again")
+
+
+async def test_a_node_with_paths_of_its_own_becomes_a_device_when_a_definition_is_put_there(
+    tmp_path: FilePath,
+) -> None:
+    mesh, gateway = Mesh(), Gateway(ND)
+    paths = {"/riot/board": "native", "/cli/stats": "3", "/rtc": "none"}
+    add(mesh, ND, Profile.ND, Objects({}, others=paths))
+    async with (
+        mesh.running() as rcp,
+        gateway.running(f"spinel+hdlc://{rcp.path}", poll="1h", definitions=str(tmp_path)),
+    ):
+        await gateway.until(lambda: "no device definition" in gateway.state(ND)[1], "a reason")
+        shipped = FilePath("config/devices/riot-gcoap.toml").read_text(encoding="utf-8")
+        (tmp_path / "riot.toml").write_text(shipped, encoding="utf-8")
+        await gateway.until(lambda: gateway.value(ND, Path(3300, 0, 5700)) == 3.0, "the number")
+        assert gateway.value(ND, Path(3, 0, 17)) == "native"
+        assert gateway.value(ND, Path(3, 0, 0)) == "RIOT"
+        assert gateway.state(ND)[0] is State.ONLINE
+
+
+async def test_a_definition_maps_writes_back_to_the_nodes_own_path(tmp_path: FilePath) -> None:
+    definition = """
+        name = "Blind"
+        [match]
+        paths = ["/position"]
+        [[resource]]
+        path = "/position"
+        object = 3311
+        resource = 5851
+        scale = 0.1
+    """
+    (tmp_path / "blind.toml").write_text(definition, encoding="utf-8")
+    mesh, gateway = Mesh(), Gateway(ND)
+    objects = Objects({"/position": 500}, writable=frozenset({"/position"}))
+    add(mesh, ND, Profile.ND, objects)
+    async with (
+        mesh.running() as rcp,
+        gateway.running(f"spinel+hdlc://{rcp.path}", definitions=str(tmp_path)),
+    ):
+        dimmer = Path(3311, 0, 5851)
+        await gateway.until(lambda: gateway.value(ND, dimmer) == 50, "the position")
+        write = Write(device_of(ND), {dimmer: 75}, "test")
+        assert await gateway.hub.commander.execute(write) == Outcome(confirmed=True)
+        assert objects.values["/position"] == 750

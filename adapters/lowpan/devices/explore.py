@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 
 from adapters.lowpan.coap.client import Client
 from adapters.lowpan.coap.endpoint import Peer
@@ -67,21 +69,21 @@ class Explorer:
             return await _Exploration(self, peer, IpsoTree(layout, self._registry)).run()
         if definition := choose(self._folder.definitions, links):
             log.info("%s is a %s", device, definition.name)
-            plan = defined_plan(definition, links, self._registry)
-            values = await self.read(peer, plan.sources)
-            return plan, values
+            return await self._defined(peer, defined_plan(definition, links, self._registry))
         shown = printable(", ".join(link.target for link in links), 200)
         raise DeviceRefused(
             f"it shows no IPSO objects, and no device definition fits its paths: {shown or 'none'}"
         )
 
-    async def read(self, peer: Peer, sources: Iterable[Source]) -> Values:
-        """The values of those sources that answer with something readable."""
+    async def _defined(self, peer: Peer, plan: Plan) -> tuple[Plan, Values]:
+        """The plan without those of its sources that this node does not have."""
         values: dict[Path, tuple[Value | None, float]] = {}
-        for source in list(sources)[:MAX_ASKED]:
-            if (found := await self.values(peer, source)) is not None:
-                values |= found
-        return values
+        sources: list[Source] = []
+        for source in plan.sources[:MAX_ASKED]:
+            with suppress(NotFound, NotAllowed):
+                values |= await self.values(peer, source) or {}
+                sources.append(source)
+        return replace(plan, sources=tuple(sources)), values
 
     async def values(self, peer: Peer, source: Source) -> Values | None:
         """What a source shows; None if the node refuses or cannot be understood."""
