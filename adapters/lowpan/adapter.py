@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import ClassVar
 
@@ -40,8 +40,8 @@ from gateway.ports import Section, SouthPort
 LOOK_S = 1.0
 """How often it is looked who is there, whether a definition or a permission has changed."""
 
-NODES_AT_ONCE = 4
-"""Nodes that are asked at the same time: the channel carries no more."""
+NODES_AT_ONCE = 16
+"""Nodes that are asked at the same time: one that is gone takes its turn for over a minute."""
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +66,7 @@ class Lowpan:
         self._turns = asyncio.Semaphore(NODES_AT_ONCE)
         self._look_now = asyncio.Event()
         self._trouble = ""
+        self._is_down = False
         self._endpoint: Endpoint | None = None
         self._client: Client | None = None
         self._explorer: Explorer | None = None
@@ -73,7 +74,7 @@ class Lowpan:
     async def run(self) -> None:
         """Serves the mesh until cancelled; RadioError where there is no radio."""
         self._endpoint = endpoint = Endpoint(self._send, self._directory.site())
-        self._client = Client(endpoint, self._hops, self._config.ack_timeout)
+        self._client = Client(endpoint, self._hops, self._radio_trouble, self._config.ack_timeout)
         self._explorer = Explorer(self._client, self._port.registry, self._folder)
         self._folder.refresh()
         known = [bytes.fromhex(eui64(device.id)) for device in self._port.devices()]
@@ -87,8 +88,8 @@ class Lowpan:
 
     async def execute(self, command: Command) -> Outcome:
         """Carries out a command; raises a CommandError."""
-        if not self._network.is_up:
-            raise Unreachable(f"the radio is down: {self._network.down_reason}")
+        if trouble := self._radio_trouble():
+            raise Unreachable(trouble)
         if command.device not in self._sessions:
             raise NotFound(f"{command.device} was not heard since the gateway started")
         return await self._sessions[command.device][0].execute(command)
@@ -101,12 +102,15 @@ class Lowpan:
             f"running: {info.eui64.hex()} on channel {config.channel}, PAN 0x{config.pan_id:04x}, "
             f"prefix {ipv6.text(config.prefix + bytes(8))}/64"
         )
+        self._is_down = False
         # What healed stays visible until the next start: it tends to come back.
         self._port.status(f"{text}; recovered after: {self._trouble}" if self._trouble else text)
         self._look_now.set()
 
     def network_down(self, reason: str) -> None:
-        self._trouble = reason
+        # What came first is the cause; that the stick is gone then is its consequence.
+        self._trouble = self._trouble if self._is_down else reason
+        self._is_down = True
         self._port.status(f"the radio is down and is being reopened: {reason}")
         self._port.count("lowpan_radio_failures")
 
@@ -154,12 +158,11 @@ class Lowpan:
         admitted = {device.id for device in self._port.devices()}
         for device in self._sessions.keys() - admitted:
             self._sessions.pop(device)[1].cancel()
-        for node in self._network.nodes():
-            key = node.eui64
-            if key is None:
-                continue
+        nodes = [(node.eui64, node) for node in self._network.nodes() if node.eui64]
+        by_key = dict(nodes)
+        for key, node in nodes:
             device = DeviceId(f"lowpan:{key.hex()}")
-            place = self._place(key, node)
+            place = self._place(key, node, by_key)
             if device in self._sessions:
                 self._sessions[device][0].moved(place)
             elif device in admitted or self._is_admitted(device, key, place):
@@ -185,14 +188,18 @@ class Lowpan:
         entry = self._sessions.get(DeviceId(f"lowpan:{key.hex()}"))
         return entry[0] if entry else None
 
-    def _place(self, key: bytes, node: Node) -> Place:
+    def _place(self, key: bytes, node: Node, by_key: Mapping[bytes, Node]) -> Place:
         address = self._address(key, node)
         peer = self._peers.get(key) or Peer(address)
         path = self._network.path(peer.address)
         parent = path[-2] if len(path) > 1 else b""
+        profile = node.profile
+        if parent:
+            # What our radio hears of a node beyond is the first hop's signal.
+            node = by_key.get(link_address(path[0][8:]), node)
         return Place(
             peer,
-            _route(node.profile, len(path), parent),
+            _route(profile, len(path), parent),
             ipv6.text(parent) if parent else "",
             None if node.rssi_dbm is None else round(node.rssi_dbm),
             None if node.lqi is None else round(node.lqi),
@@ -208,6 +215,10 @@ class Lowpan:
         if node.last_heard is None or node.link is None:
             return mine + interface_id(key)
         return ipv6.link_local(interface_id(node.link))
+
+    def _radio_trouble(self) -> str:
+        network = self._network
+        return "" if network.is_up else f"the radio is down: {network.down_reason}"
 
     def _hops(self, address: bytes) -> int | None:
         return len(self._network.path(address)) or None

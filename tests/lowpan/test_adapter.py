@@ -76,6 +76,8 @@ async def test_a_write_to_a_node_two_hops_away_arrives_over_a_source_route() -> 
     async with mesh.running() as rcp, gateway.running(f"spinel+hdlc://{rcp.path}"):
         await gateway.until(lambda: gateway.value(LEAF, SWITCH) is False, "a switch")
         assert "2 hops, parent fd00::" in gateway.state(LEAF)[1]
+        assert gateway.value(LEAF, Path(4, 0, 2)) == -60
+        assert gateway.value(LEAF, Path(3, 0, 2)) == LEAF.hex()
         write = Write(device_of(LEAF), {SWITCH: True}, "test")
         assert await gateway.hub.commander.execute(write) == Outcome(confirmed=True)
         assert leaf.objects.values["/3311/0/5850"] is True

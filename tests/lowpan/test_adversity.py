@@ -71,10 +71,14 @@ async def test_after_a_reset_of_the_rcp_in_mid_traffic_readings_go_on_and_the_st
 async def test_after_the_line_hung_up_readings_go_on_and_the_status_tells() -> None:
     mesh, gateway = Mesh(), Gateway(ND)
     node = add(mesh, ND, Profile.ND)
-    async with mesh.running() as rcp, gateway.running(f"spinel+hdlc://{rcp.path}"):
+    async with (
+        mesh.running() as rcp,
+        gateway.running(f"spinel+hdlc://{rcp.path}", ack_timeout="30ms"),
+    ):
         await gateway.until(lambda: gateway.watches(ND, TEMPERATURE), "an observation")
         rcp.unplug()
         await gateway.until(lambda: "the radio is down" in gateway.south.text, "the status")
+        await gateway.until(lambda: "the radio is down" in gateway.state(ND)[1], "the reason")
         with pytest.raises(Unreachable, match="the radio is down"):
             await gateway.hub.commander.execute(Write(device_of(ND), {SWITCH: True}, "test"))
         rcp.plug()

@@ -43,13 +43,21 @@ _ERRORS: dict[Code, type[CommandError]] = {
 
 
 class Client:
-    """Requests to nodes; `hops` tells how far an address is, None where that is not known."""
+    """Requests to nodes; `hops` tells how far an address is, None where that is not known.
+
+    `trouble` is why nothing can be reached at the moment, empty if there is no such reason.
+    """
 
     def __init__(
-        self, endpoint: Endpoint, hops: Callable[[bytes], int | None], ack_timeout_s: float
+        self,
+        endpoint: Endpoint,
+        hops: Callable[[bytes], int | None],
+        trouble: Callable[[], str],
+        ack_timeout_s: float,
     ) -> None:
         self._endpoint = endpoint
         self._hops = hops
+        self._trouble = trouble
         self._ack_timeout_s = ack_timeout_s
 
     async def ask(self, peer: Peer, request: Request) -> Answer:
@@ -99,6 +107,8 @@ class Client:
         except TimeoutError:
             raise TimedOut(f"{peer} acknowledged, but did not answer") from None
         except error.Error as fault:
+            if trouble := self._trouble():
+                raise Unreachable(trouble) from fault
             raise _translated(peer, fault) from fault
 
     def _message(self, peer: Peer, request: Request, observe: int | None = None) -> aiocoap.Message:

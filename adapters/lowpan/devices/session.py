@@ -27,7 +27,7 @@ from gateway.errors import (
     Unreachable,
 )
 from gateway.events import Command, Execute, Outcome, Reading, Write
-from gateway.model import DeviceId, Path, Value
+from gateway.model import DeviceId, Path, Value, eui64
 from gateway.ports import SouthPort
 
 BEARER_802_15_4 = 23
@@ -144,9 +144,10 @@ class Session:
             )
         self._plan = plan
         self._watched.clear()
+        values = self._own_values({*plan.fixed, *first}) | dict(plan.fixed)
         now = time.time()
-        self._withdraw({*plan.fixed, *first, *self._radio_values()})
-        self._report({path: (value, now) for path, value in plan.fixed.items()} | dict(first))
+        self._withdraw({*values, *first, *self._radio_values()})
+        self._report({path: (value, now) for path, value in values.items()} | dict(first))
         news = asyncio.create_task(self._news.wait())
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -260,6 +261,12 @@ class Session:
             Path(*monitoring, 5, 0): place.parent or None,
         }
         return {path: value for path, value in values.items() if value is not None}
+
+    def _own_values(self, present: set[Path]) -> dict[Path, Value | None]:
+        """What every device has: a Device object, made up where the node has none."""
+        if any(path.object == 3 and path.resource not in (0, 1) for path in present):
+            return {}
+        return {Path(3, 0, 2): eui64(self.device), Path(3, 0, 11, 0): 0, Path(3, 0, 16): "U"}
 
     def _withdraw(self, present: set[Path]) -> None:
         for path in self._known - present:
