@@ -40,6 +40,9 @@ from gateway.ports import Section, SouthPort
 LOOK_S = 1.0
 """How often it is looked who is there, whether a definition or a permission has changed."""
 
+SETTLE_S = 3.0
+"""Between the first sign of a node and its registration some tenths of a second pass."""
+
 NODES_AT_ONCE = 16
 """Nodes that are asked at the same time: one that is gone takes its turn for over a minute."""
 
@@ -63,6 +66,7 @@ class Lowpan:
         self._directory = directory
         self._sessions: dict[DeviceId, tuple[Session, asyncio.Task[None]]] = {}
         self._peers: dict[bytes, Peer] = {}
+        self._heard_at: dict[bytes, float] = {}
         self._turns = asyncio.Semaphore(NODES_AT_ONCE)
         self._look_now = asyncio.Event()
         self._trouble = ""
@@ -165,8 +169,19 @@ class Lowpan:
             place = self._place(key, node, by_key)
             if device in self._sessions:
                 self._sessions[device][0].moved(place)
-            elif device in admitted or self._is_admitted(device, key, place):
+            elif (
+                device in admitted or self._is_admitted(device, key, place)
+            ) and self._has_settled(key, node):
                 self._start(tasks, device, key, place)
+        for key in self._heard_at.keys() - by_key.keys():
+            del self._heard_at[key]
+
+    def _has_settled(self, key: bytes, node: Node) -> bool:
+        """Whether a node has its address in the mesh, or has had the time to get one."""
+        now = asyncio.get_running_loop().time()
+        if node.addresses or node.last_heard is None:
+            return True
+        return now >= self._heard_at.setdefault(key, now) + SETTLE_S
 
     def _is_admitted(self, device: DeviceId, key: bytes, place: Place) -> bool:
         registration = self._registrations.of(key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -35,6 +36,8 @@ class Objects:
     others: Mapping[str, str] = field(default_factory=dict)
     changed: Callable[[str], None] = lambda _: None
     executed: list[tuple[str, str]] = field(default_factory=list)
+    asked: deque[str] = field(default_factory=lambda: deque(maxlen=100))
+    """The paths that were read, the latest last."""
 
     def links(self, *, instances: bool = False, root: str | None = None) -> str:
         """Every resource as a link; or every object instance, as LwM2M registers them."""
@@ -57,6 +60,7 @@ class Objects:
         return path.removeprefix(self.root) in self.values
 
     def get(self, path: str, accept: int | None) -> Content:
+        self.asked.append(path)
         if path == "/.well-known/core":
             return Content(coap.CONTENT, LINKS, self.links().encode())
         if path in self.others:

@@ -1,7 +1,7 @@
 """What the tests of the whole stack share: a hub, the adapter on a pty, virtual nodes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -10,12 +10,12 @@ from adapters.lowpan.section import LowpanSection
 from adapters.sim.ipso import Objects
 from adapters.sim.mesh import Mesh
 from adapters.sim.node import Node, Profile, Timings
-from gateway.events import Change, State
+from gateway.events import Reading, State
 from gateway.hub import Hub
 from gateway.model import DeviceId, Path, Value
 from gateway.policy import DeviceRule, Rules
 from gateway.registry import Registry
-from gateway.slots import NorthSlot, SouthSlot
+from gateway.slots import SouthSlot
 from tests.fakes import DictMemory
 
 DEADLINE_S = 30.0
@@ -36,18 +36,27 @@ def device_of(eui64: bytes) -> DeviceId:
     return DeviceId(f"lowpan:{eui64.hex()}")
 
 
+class Slot(SouthSlot):
+    """Remembers what the adapter reports, before any report rule."""
+
+    def __init__(self, name: str, hub: Hub) -> None:
+        super().__init__(name, hub)
+        self.readings: list[Reading] = []
+
+    def report(self, readings: Sequence[Reading]) -> None:
+        self.readings += readings
+        super().report(readings)
+
+
 class Gateway:
-    """A hub with the adapter `lowpan` in it, and a server's view of what changes."""
+    """A hub with the adapter `lowpan` in it."""
 
     def __init__(self, *admitted: bytes, memory: DictMemory | None = None) -> None:
         rule = DeviceRule(listed=True, writable=True)
         rules = Rules({device_of(node): rule for node in admitted})
         self.memory = memory or DictMemory()
         self.hub = Hub(Registry.builtin(), rules, self.memory)
-        self.south = SouthSlot("lowpan", self.hub)
-        self.north = NorthSlot("test", self.hub)
-        self.seen: list[tuple[DeviceId, Path, Value | None]] = []
-        self.statuses: list[str] = []
+        self.south = Slot("lowpan", self.hub)
 
     @asynccontextmanager
     async def running(self, radio: str, **section: Any) -> AsyncIterator[Lowpan]:
@@ -57,12 +66,10 @@ class Gateway:
         self.hub.commander.owners["lowpan"] = adapter
         async with asyncio.TaskGroup() as tasks:
             life = tasks.create_task(adapter.run())
-            watch = tasks.create_task(self._watch())
             try:
                 yield adapter
             finally:
                 life.cancel()
-                watch.cancel()
 
     def value(self, node: bytes, path: Path) -> Value | None:
         """The hub's present value."""
@@ -94,14 +101,6 @@ class Gateway:
                 f"not in {DEADLINE_S} s: {what}; {self.south.text}; {devices}; "
                 f"{dict(self.hub.counters)}"
             ) from None
-
-    async def _watch(self) -> None:
-        while True:
-            event = await self.north.outbox.take()
-            if isinstance(event, Change):
-                resource = self.north.resource(event.device, event.path)
-                if resource:
-                    self.seen.append((event.device, event.path, resource.value))
 
 
 def thermometer(**extra: Any) -> Objects:

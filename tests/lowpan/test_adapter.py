@@ -158,10 +158,25 @@ async def test_what_a_node_refuses_comes_back_as_what_it_said() -> None:
 
 async def test_a_node_without_ipso_objects_is_refused_with_what_it_shows() -> None:
     mesh, gateway = Mesh(), Gateway(ND)
-    add(mesh, ND, Profile.ND, Objects({}, others={"/riot/board": "native", "/cli/stats": "3"}))
+    objects = Objects({}, others={"/riot/board": "native", "/cli/stats": "3"})
+    add(mesh, ND, Profile.ND, objects)
     async with mesh.running() as rcp, gateway.running(f"spinel+hdlc://{rcp.path}"):
         await gateway.until(lambda: "no device definition" in gateway.state(ND)[1], "a reason")
         assert "/riot/board, /cli/stats" in gateway.state(ND)[1]
+        assert set(objects.asked) == {"/.well-known/core"}
+        assert len(objects.asked) == 1
+
+
+async def test_a_node_is_explored_once_and_then_only_told_or_polled() -> None:
+    mesh, gateway = Mesh(), Gateway(ND)
+    node = add(mesh, ND, Profile.ND, thermometer(formats=(TLV,)))
+    async with mesh.running() as rcp, gateway.running(f"spinel+hdlc://{rcp.path}", poll="1h"):
+        for value in (1.0, 2.0, 3.0):
+            await gateway.until(lambda: gateway.watches(ND, TEMPERATURE), "an observation")
+            node.objects.set("/3303/0/5700", value)
+            await gateway.until(lambda v=value: gateway.value(ND, TEMPERATURE) == v, "a value")  # type: ignore[misc]
+        assert list(node.objects.asked).count("/.well-known/core") == 2  # blocks
+        assert list(node.objects.asked).count("/3303/0") == 3  # as SenML CBOR, SenML JSON, TLV
 
 
 async def test_a_node_that_is_not_admitted_is_a_stranger_until_it_is_permitted() -> None:

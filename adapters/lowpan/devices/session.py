@@ -33,8 +33,8 @@ from gateway.ports import SouthPort
 BEARER_802_15_4 = 23
 """Of the object Connectivity Monitoring (LwM2M Core, appendix E.5)."""
 
-RETRY_LIMIT_S = 600.0
-"""A node that does not answer is looked for at least so often, and whenever it is heard."""
+RETRY_FIRST_S, RETRY_LIMIT_S = 10.0, 600.0
+"""A node that does not answer is looked for with growing pauses, and whenever it is heard."""
 
 FLOAT_TOLERANCE = 1e-6
 """Nodes keep 32 bits of a number."""
@@ -81,22 +81,25 @@ class Session:
         self._known: set[Path] = set()
         self._told: dict[Path, Value] = {}
         self._answering = False
+        self._missed = False
 
     async def run(self) -> None:
         """Follows the node until cancelled."""
-        pause_s = self._poll_s
+        pause_s = RETRY_FIRST_S
         while True:
             self._news.clear()
             try:
                 await self._follow()
-                pause_s = self._poll_s
             except (TimedOut, Unreachable) as error:
-                pause_s = self._poll_s if self._answering else min(2 * pause_s, RETRY_LIMIT_S)
+                pause_s = RETRY_FIRST_S if self._answering else min(2 * pause_s, RETRY_LIMIT_S)
                 self._silent(str(error))
-            except CommandError as error:
-                self._port.refused(self.device, str(error))
-            if not self._news.is_set():
+                self._missed = True
                 await self._wait(pause_s)
+            except CommandError as error:
+                self._answering = False
+                self._port.refused(self.device, str(error))
+                await self._wait(RETRY_LIMIT_S)
+            self._missed = False
 
     def restart(self) -> None:
         """Something has changed that asks for a new look at the node."""
@@ -104,12 +107,13 @@ class Session:
 
     def heard(self) -> None:
         """The node has sent something; one that did not answer is asked again."""
-        if not self._answering:
+        if self._missed:
             self._news.set()
 
     def left(self, reason: str) -> None:
-        """The mesh cannot reach the node any more."""
+        """The mesh cannot reach the node any more, until it is told to have come back."""
         self._silent(reason)
+        self._missed = True
 
     def moved(self, place: Place) -> None:
         """The node is reached otherwise now."""
@@ -243,7 +247,7 @@ class Session:
         readings += [Reading(self.device, path, value, now) for path, value in radio.items()]
         self._known.update(reading.path for reading in readings)
         if not self._answering:
-            self._answering = True
+            self._answering, self._missed = True, False
             self._port.online(self.device, self.place.route)
         if readings:
             self._port.report(readings)
