@@ -21,6 +21,11 @@ class Roles:
         """The bare JIDs that have a role of their own."""
         return frozenset(name for name in self._table if not name.startswith("@"))
 
+    @property
+    def domains(self) -> frozenset[str]:
+        """The domains all of whose accounts have a role."""
+        return frozenset(name[1:] for name in self._table if name.startswith("@"))
+
     def role(self, jid: str) -> Role | None:
         """The role of a JID: the account's own, else that of its domain."""
         bare = jid.partition("/")[0]

@@ -39,6 +39,12 @@ class Xmpp:
         self._port = port
         self._publisher = Publisher(config, port)
         self._roles = Roles(config.roles)
+        if self._roles.domains and config.access == "whitelist":
+            log.warning(
+                "a pubsub whitelist holds accounts, no domains: %s may use commands, but to "
+                "subscribe an account must be listed under [xmpp.roles] itself",
+                ", ".join(f"@{domain}" for domain in sorted(self._roles.domains)),
+            )
 
     async def run(self) -> None:
         """Lives until cancelled; a server that is away is waited for."""

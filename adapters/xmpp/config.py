@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field
 from slixmpp import JID, InvalidJID
 
 from adapters.xmpp.access import Role
+from adapters.xmpp.payload import Layout
 from adapters.xmpp.session import Account
 from gateway.errors import AdapterError
 from gateway.ports import Section
@@ -49,11 +50,14 @@ def _segment(text: str) -> str:
 
 
 def _roles(roles: Mapping[str, Role]) -> Mapping[str, Role]:
-    for name in roles:
-        jid = _jid(name.removeprefix("@"))
-        if jid.resource or bool(jid.user) == name.startswith("@"):
+    """The table with its names as servers stamp them."""
+    stamped: dict[str, Role] = {}
+    for name, role in roles.items():
+        jid, is_domain = _jid(name.removeprefix("@")), name.startswith("@")
+        if jid.resource or bool(jid.user) == is_domain:
             raise ValueError(f"{name!r} is neither an account (a@example.org) nor an @example.org")
-    return roles
+        stamped[f"@{jid}" if is_domain else str(jid)] = role
+    return stamped
 
 
 Segment = Annotated[str, AfterValidator(_segment)]
@@ -84,6 +88,10 @@ class XmppSection(Section):
     """An authority to trust besides those of the system, for a server with its own."""
     access: Literal["whitelist", "open"] = "whitelist"
     """Who may subscribe on the service: those with a role, or (open) everybody who reaches it."""
+    layout: Layout = "device"
+    """What an item is: an object instance (device), a resource, or the whole device (state)."""
+    prune: bool = False
+    """Whether nodes of devices that this gateway does not know (any more) are deleted."""
     window: Annotated[int, Field(ge=1, le=64)] = 8
     """Items on their way to the server at a time; more are faster, but delay commands."""
     roles: Annotated[Mapping[str, Role], AfterValidator(_roles)] = Field(

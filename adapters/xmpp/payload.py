@@ -6,8 +6,9 @@ Pure: what is known of a device comes in, XML comes out; it knows neither nodes 
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from gateway.errors import EncodeError
 from gateway.events import Availability, Device, Resource, State
@@ -19,6 +20,10 @@ from gateway.units import senml_unit
 MAX_PACK_BYTES = 32_768
 """Servers drop the connection at about 256 KiB a stanza; more than this is no measurement."""
 
+Layout = Literal["device", "state", "resource"]
+"""What an item of a device's node holds: an object instance, everything, or one resource."""
+
+STATE = "state"
 STATUS = "status"
 META = "meta"
 GATEWAY_ITEM = "gateway"
@@ -26,7 +31,10 @@ GATEWAY_ITEM = "gateway"
 _PRIVATE_OBJECTS = frozenset({0, 21, 23})
 """Security, OSCORE and COSE: keys, never shown to a client (LwM2M Core 6.3)."""
 
-_UNITS = 5701
+UNITS = 5701
+"""The resource that says the unit of its instance's numbers."""
+
+_DEPTHS: Mapping[Layout, int] = {"state": 0, "device": 2, "resource": 3}
 RADIO_RSSI = Path(4, 0, 2)
 _DESCRIPTION = {"manufacturer": Path(3, 0, 0), "model": Path(3, 0, 1), "firmware": Path(3, 0, 3)}
 _DBM_TO_DBW = -30
@@ -40,40 +48,47 @@ class Pack:
     omitted: tuple[str, ...] = ()
 
 
-def item_ids(resources: Iterable[Resource]) -> list[str]:
-    """The items of a device's values: one an object instance, `3303/0`, in path order."""
-    return list(
-        dict.fromkeys(item_id(r.path) for r in resources if r.path.object not in _PRIVATE_OBJECTS)
-    )
+def item_ids(resources: Iterable[Resource], layout: Layout) -> list[str]:
+    """The items that hold a device's values, in path order."""
+    shown = (r.path for r in resources if r.path.object not in _PRIVATE_OBJECTS)
+    return list(dict.fromkeys(item_id(path, layout) for path in shown))
 
 
-def item_id(path: Path) -> str:
-    """The item that holds a resource."""
-    return str(path.upto(2)).removeprefix("/")
+def item_id(path: Path, layout: Layout) -> str:
+    """The item that holds a resource: `3303/0`, `3303/0/5700` or `state`."""
+    return "/".join(map(str, path[: _DEPTHS[layout]])) or STATE
+
+
+def item_scope(item: str) -> Path | None:
+    """The path whose resources an item holds; None for all of a device."""
+    return None if item == STATE else Path.parse(item)
 
 
 def values(
     device: DeviceId, item: str, resources: Sequence[Resource], registry: Registry
 ) -> Pack | None:
-    """The pack of one object instance; None if there is nothing (more) to be read in it.
+    """The pack of an item; None if there is nothing (more) to be read in it.
 
-    `resources` are those of the instance. Time is that of the measurement; the unit is that of
-    the definition, else the one that the device says in resource 5701.
+    `resources` are at least those of the object instances that the item is about. Time is that
+    of the measurement; the unit is the definition's, else what the device says in resource 5701.
     """
-    base = f"{urn(device)}/{item}/"
-    said = next((r.value for r in resources if r.path.resource == _UNITS), None)
+    scope = item_scope(item)
+    base = f"{urn(device)}/{'/'.join(map(str, scope[:2]))}/" if scope else f"{urn(device)}/"
+    said = {r.path.upto(2): r.value for r in resources if r.path.resource == UNITS}
     records: list[Record] = []
     for resource in resources:
         path, value = resource.path, resource.value
         definition = registry.resource(path[0], path[2]) if len(path) > 2 else None
         if value is None or definition is None or Operations.READ not in definition.operations:
             continue
-        unit = definition.units
-        if not unit and definition.type is ResourceType.FLOAT and isinstance(said, str):
-            unit = said
+        if path.object in _PRIVATE_OBJECTS or (scope and not scope.covers(path)):
+            continue
+        unit: Value | None = definition.units
+        if not unit and definition.type is ResourceType.FLOAT:
+            unit = said.get(path.upto(2))
         numeric = isinstance(value, int | float) and not isinstance(value, bool)
-        name = base + "/".join(map(str, path[2:]))
-        records.append(Record(name, value, senml_unit(unit) if numeric else None, resource.at))
+        known_unit = senml_unit(unit) if numeric and isinstance(unit, str) else None
+        records.append(Record(f"{urn(device)}{path}", value, known_unit, resource.at))
     return _pack(records, base) if records else None
 
 
@@ -106,7 +121,7 @@ def stopped(device: Device, now: float) -> Pack:
 
 def meta(device: Device, resources: Sequence[Resource], now: float) -> Pack:
     """What a device is: names, manufacturer, model, and its objects as links (RFC 6690)."""
-    links = ",".join(f"</{item}>" for item in item_ids(resources))
+    links = ",".join(f"</{item}>" for item in item_ids(resources, "device"))
     texts = _description(device, resources) | {"objects": links}
     return _pack(_said(urn(device.id), texts, now), f"{urn(device.id)}/")
 

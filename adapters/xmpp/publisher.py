@@ -13,13 +13,13 @@ from typing import assert_never
 
 from adapters.xmpp import payload
 from adapters.xmpp.config import XmppSection
-from adapters.xmpp.payload import META, STATUS, Pack
+from adapters.xmpp.payload import META, STATUS, Layout, Pack
 from adapters.xmpp.pubsub import FORBIDDEN, Pubsub
 from adapters.xmpp.queue import Key, KeyQueue
 from adapters.xmpp.session import NoAnswer, SessionLost, StanzaError
 from gateway.errors import AdapterError
 from gateway.events import Change, Device, DeviceChanged, Event, Removed
-from gateway.model import GATEWAY, DeviceId, Path, eui64
+from gateway.model import GATEWAY, DeviceId, Path, eui64, printable
 from gateway.ports import NorthPort
 
 log = logging.getLogger(__name__)
@@ -47,6 +47,9 @@ class Publisher:
         self.directory = f"{config.root}/{config.gateway}"
         self._queue = KeyQueue(config.window)
         self._items: dict[DeviceId, set[str]] = {}
+        self._layout = config.layout
+        self._prune = config.prune
+        self._cramped: set[DeviceId] = set()
         self._refused: set[tuple[DeviceId, str]] = set()
         self._wake = asyncio.Event()
         self._blocked = False
@@ -80,29 +83,32 @@ class Publisher:
                 pass  # its removal is still to come
             case Change():
                 if device.id in self._items:
-                    self._put(self._value_key(device.id, event.path))
+                    self._touch(device.id, event.path)
                 else:
                     self._announce(device)
             case DeviceChanged():
                 self._describe(device)
             case Removed():
-                below = payload.item_id(event.path) if event.path else ""
-                touched = {i for i in self._items.get(device.id, ()) if _within(i, below)}
-                for item in sorted(touched):
-                    self._put(Key(device.id, item))
+                for item in sorted(self._items.get(device.id, ())):
+                    if event.path and _concerns(item, event.path):
+                        self._put(Key(device.id, item))
                 self._describe(device)
             case _:
                 assert_never(event)
 
     async def ensure_directory(self, pubsub: Pubsub) -> None:
         """Makes the directory's node exist."""
-        await pubsub.ensure(self.directory, f"Devices of {self._gateway}", len(self._items) + 1)
+        room = await pubsub.ensure(self.directory, f"Devices of {self._gateway}")
+        if room <= len(self._items):
+            reason = f"the server keeps only {room} items, {len(self._items) + 1} are needed"
+            self._once(GATEWAY, "directory", f"{reason} (Prosody: pubsub_max_items)")
 
     async def run(self, pubsub: Pubsub) -> None:
         """Sends what waits and what comes, until the session is lost."""
         self._port.status(_connected(pubsub))
         self._queue.session_lost(time.monotonic())
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._tidy(pubsub))
             group.create_task(self._refresh())
             for _ in range(self._window):
                 group.create_task(self._work(pubsub))
@@ -129,14 +135,21 @@ class Publisher:
         self._queue.put(key)
         self._wake.set()
 
-    def _value_key(self, device: DeviceId, path: Path) -> Key:
-        item = payload.item_id(path)
+    def _layout_of(self, device: DeviceId) -> Layout:
+        return "state" if device in self._cramped else self._layout
+
+    def _touch(self, device: DeviceId, path: Path) -> None:
+        item = payload.item_id(path, self._layout_of(device))
         self._items[device].add(item)
-        return Key(device, item)
+        self._put(Key(device, item))
+        if path.resource == payload.UNITS:  # the unit may stand in the instance's other items
+            for other in sorted(self._items[device]):
+                if _concerns(other, path.upto(2)):
+                    self._put(Key(device, other))
 
     def _announce(self, device: Device) -> None:
         """Everything of a device, `status` last: when it says online, all is there."""
-        items = payload.item_ids(self._port.resources(device.id))
+        items = payload.item_ids(self._port.resources(device.id), self._layout_of(device.id))
         self._items[device.id] = {*items, *self._items.get(device.id, ())}
         keys = [Key(device.id, item) for item in (META, *items)]
         self._queue.put_in_order(keys, Key(device.id, STATUS))
@@ -156,6 +169,24 @@ class Publisher:
         self._put(Key(GATEWAY, device))
 
     # --- sending --------------------------------------------------------------------------------
+
+    async def _tidy(self, pubsub: Pubsub) -> None:
+        """Deletes what earlier lives published and what is known no more, if that is allowed."""
+        try:
+            listed = set(await pubsub.item_ids(self.directory))
+            stale = listed - {eui64(device) for device in self._items} - {GATEWAY}
+            if stale and not self._prune:
+                log.info("%d nodes of unknown devices stay; [xmpp] prune deletes them", len(stale))
+            for device_id in sorted(stale) if self._prune else ():
+                log.info("%s is not known any more: its node is deleted", printable(device_id))
+                await pubsub.delete(f"{self.directory}/{device_id}")
+                await pubsub.retract(self.directory, device_id)
+            for device, items in list(self._items.items()) if self._prune else ():
+                node = self.node(device)
+                for item in set(await pubsub.item_ids(node)) - items - {META, STATUS}:
+                    await pubsub.retract(node, item)
+        except (StanzaError, NoAnswer) as error:
+            log.debug("old nodes cannot be looked for: %s", error)
 
     async def _refresh(self) -> None:
         while True:
@@ -206,8 +237,9 @@ class Publisher:
         if in_directory:
             await self.ensure_directory(pubsub)
         elif device is not None:
-            title = device.name or device.prefix
-            await pubsub.ensure(node, title, len(self._items.get(device.id, ())) + 2)
+            room = await pubsub.ensure(node, device.name or device.prefix)
+            if room < len(self._items.get(device.id, ())) + 2:
+                self._cramp(device, room)
         elif key.item == _NODE:
             await pubsub.delete(node)
             return
@@ -218,6 +250,17 @@ class Publisher:
             await pubsub.publish(node, item_id, pack.xml)
         else:
             await pubsub.retract(node, item_id)
+
+    def _cramp(self, device: Device, room: int) -> None:
+        """The server keeps fewer items than the device has: all its values go into one."""
+        if device.id not in self._cramped:
+            log.error(
+                "%s: the server keeps only %d items, too few for this device; its values are now "
+                'in one item, "state" (Prosody: raise pubsub_max_items)', device.id, room,
+            )  # fmt: skip
+            self._cramped.add(device.id)
+            self._items.pop(device.id, None)
+            self._announce(device)
 
     def _pack(self, key: Key) -> Pack | None:
         """What the item holds at this moment; None if it should not be there."""
@@ -235,7 +278,10 @@ class Publisher:
             return payload.directory_entry(device, self.node(device.id), resources, now)
         if key.item == META:
             return payload.meta(device, self._port.resources(device.id), now)
-        resources = self._port.resources(device.id, Path.parse(key.item))
+        if key.item not in self._items.get(device.id, ()):
+            return None  # the device's values are in other items now
+        scope = payload.item_scope(key.item)
+        resources = self._port.resources(device.id, scope.upto(2) if scope else None)
         pack = payload.values(device.id, key.item, resources, self._port.registry)
         for name in pack.omitted if pack else ():
             self._once(device.id, name, "it cannot be written in SenML, or is too long")
@@ -287,8 +333,10 @@ def _connected(pubsub: Pubsub) -> str:
     return f"connected as {pubsub.account}, publishing on {pubsub.service}"
 
 
-def _within(item: str, below: str) -> bool:
-    return not below or item == below or item.startswith(f"{below}/")
+def _concerns(item: str, path: Path) -> bool:
+    """Whether an item holds something at, below or above a path."""
+    scope = payload.item_scope(item)
+    return scope is None or scope.covers(path) or path.covers(scope)
 
 
 def forbidden(pubsub: Pubsub, error: StanzaError) -> str:

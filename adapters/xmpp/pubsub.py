@@ -86,23 +86,20 @@ class Pubsub:
         """Who we are for the service."""
         return self._session.bare_jid
 
-    async def ensure(self, node: str, title: str, items: int) -> None:
-        """Makes the node exist, with the right configuration and room for so many items."""
-        async with self._creating:
-            known_title, room = self._known.get(node, (None, 0))
-            if known_title == title:
-                return
-            await self._create(node, title)
-            room = await self._repair(node, title)
-            if self._access == "whitelist":
-                await self._admit(node)
-            if room < items:
-                log.error(
-                    "%s: node %s keeps only %d of %d items, so values will be missing; raise the "
-                    "server's limit (Prosody: pubsub_max_items)",
-                    self.service, node, room, items,
-                )  # fmt: skip
-            self._known[node] = (title, room)
+    async def ensure(self, node: str, title: str) -> int:
+        """Makes the node exist with the right configuration; gives how many items it keeps."""
+        if not self._is_known(node, title):
+            async with self._creating:
+                if not self._is_known(node, title):
+                    await self._create(node, title)
+                    room = await self._repair(node, title)
+                    if self._access == "whitelist":
+                        await self._admit(node)
+                    self._known[node] = (title, room)
+        return self._known[node][1]
+
+    def _is_known(self, node: str, title: str) -> bool:
+        return node in self._known and self._known[node][0] == title
 
     def forget(self, node: str) -> bool:
         """The node may be gone or changed: it is looked at before the next publish."""
@@ -121,9 +118,9 @@ class Pubsub:
         self.forget(node)
         await self._set(stanzas.delete(node), missing_is_fine=True)
 
-    async def items(self, node: str) -> list[stanzas.Item]:
-        """All items of a node."""
-        return stanzas.items(await self._get(stanzas.get_items(node)))
+    async def item_ids(self, node: str) -> list[str]:
+        """The ids of all items of a node."""
+        return stanzas.item_names(await self._get(stanzas.disco_items(node)))
 
     async def _create(self, node: str, title: str) -> None:
         for max_items in MAX_ITEMS:

@@ -73,9 +73,9 @@ def disco_info() -> ET.Element:
     return ET.Element(f"{{{DISCO_INFO}}}query")
 
 
-def disco_items() -> ET.Element:
-    """Asks which entities belong to one."""
-    return ET.Element(f"{{{DISCO_ITEMS}}}query")
+def disco_items(node: str = "") -> ET.Element:
+    """Asks which entities belong to one, or which items a pubsub node has."""
+    return ET.Element(f"{{{DISCO_ITEMS}}}query", {"node": node} if node else {})
 
 
 def identities(info: ET.Element) -> set[tuple[str, str]]:
@@ -93,6 +93,12 @@ def features(info: ET.Element) -> set[str]:
 def entities(items: ET.Element) -> list[str]:
     """The JIDs in an answer to `disco_items`."""
     return [e.get("jid", "") for e in items.iter(f"{{{DISCO_ITEMS}}}item") if not e.get("node")]
+
+
+def item_names(items: ET.Element | None) -> list[str]:
+    """The ids of a node's items, in an answer to `disco_items` about it (XEP-0060 5.5)."""
+    found = () if items is None else items.iter(f"{{{DISCO_ITEMS}}}item")
+    return [e.get("name", "") for e in found]
 
 
 def submit(form_type: str, fields: Fields) -> ET.Element:

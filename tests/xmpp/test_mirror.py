@@ -207,12 +207,75 @@ async def test_a_text_that_no_stanza_can_carry_is_left_out(
 
 
 @pytest.mark.parametrize("server_options", [{"settings": "pubsub_max_items = 4"}])
-async def test_a_service_that_keeps_too_few_items_is_reported(
-    run: Run, reader: Peer, caplog: pytest.LogCaptureFixture
+async def test_where_the_server_keeps_too_few_items_a_device_gets_one_for_all(
+    run: Run, reader: Peer, bench: HubBench, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with run() as gateway:
         await gateway.settled()
-    assert "keeps only 4 of 6 items" in caplog.text
+        await reader.subscribe(NODE)
+        bench.clock.advance(1)
+        bench.say({VALUE: 22.5})
+        await reader.until(lambda: reader.value(NODE, "state", "3303/0/5700") == "22.5")
+        assert set(await reader.stored(NODE)) == {"state", "status", "meta"}
+    assert "keeps only 4 items" in caplog.text
+
+
+async def test_in_the_state_layout_one_item_holds_all_values(
+    run: Run, reader: Peer, bench: HubBench
+) -> None:
+    async with run(layout="state") as gateway:
+        await gateway.settled()
+        await reader.subscribe(NODE)
+        bench.clock.advance(1)
+        bench.say({VALUE: 22.5})
+        await reader.until(lambda: reader.value(NODE, "state", "3303/0/5700") == "22.5")
+        stored = await reader.stored(NODE)
+        assert set(stored) == {"state", "status", "meta"}
+        assert stored["state"][0]["bn"] == "urn:dev:mac:0024befffe804ff1/"
+        (value,) = (record for record in stored["state"] if record["n"] == "3303/0/5700")
+        assert value["u"] == "Cel"
+        bench.south.withdraw(STATION, Path(3303))
+        await reader.until(lambda: reader.value(NODE, "state", "3303/0/5700") is None)
+        assert reader.value(NODE, "state", "3312/0/5850") == "false"
+
+
+async def test_in_the_resource_layout_each_resource_is_an_item(
+    run: Run, reader: Peer, bench: HubBench
+) -> None:
+    async with run(layout="resource") as gateway:
+        await gateway.settled()
+        await reader.subscribe(NODE)
+        bench.clock.advance(1)
+        bench.say({VALUE: 22.5, Path(3, 0, 11, 1): 5})
+        await reader.until(lambda: reader.value(NODE, "3303/0/5700", "5700") == "22.5")
+        await reader.until(lambda: reader.value(NODE, "3/0/11", "11/1") == "5")
+        assert reader.items[NODE, "3303/0/5700"][0]["u"] == "Cel"
+        bench.say({UNIT: "K"})
+        await reader.until(lambda: reader.items[NODE, "3303/0/5700"][0]["u"] == "K")
+        bench.south.withdraw(STATION, Path(3303, 0))
+        await reader.until(lambda: (NODE, "3303/0/5700") in reader.gone)
+        await reader.until(lambda: (NODE, "3303/0/5701") in reader.gone)
+
+
+async def test_what_earlier_lives_left_behind_is_deleted_if_that_is_wanted(
+    run: Run, admin: Peer, bench: HubBench
+) -> None:
+    bench.join(METER)
+    async with run(layout="resource") as gateway:
+        await gateway.settled()
+    bench.hub.forget(METER)
+    async with run() as gateway:
+        await gateway.settled()
+        assert "0024befffe804ff2" in await admin.stored(DIRECTORY)
+        assert "3303/0/5700" in await admin.stored(NODE)
+    await admin.subscribe(DIRECTORY)
+    await admin.subscribe(NODE)
+    async with run(prune=True):
+        await admin.until(lambda: (DIRECTORY, "0024befffe804ff2") in admin.gone)
+        old_items = {(NODE, item) for item in ("3303/0/5700", "3303/0/5701", "3312/0/5850")}
+        await admin.until(lambda: old_items <= set(admin.gone))
+        with pytest.raises(IqError, match="item-not-found"):
+            await admin.stored("iot/gateway/0024befffe804ff2")
 
 
 async def test_a_switch_is_published_as_a_truth_value(

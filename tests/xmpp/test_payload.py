@@ -63,7 +63,7 @@ def test_an_instance_is_written_as_the_specification_shows_it() -> None:
     ],
 )
 def test_each_type_is_written_in_its_field(path: str, value: Value, expected: object) -> None:
-    record = attributes(pack(payload.item_id(Path.parse(path)), {path: value}))[0]
+    record = attributes(pack(payload.item_id(Path.parse(path), "device"), {path: value}))[0]
     assert {k: v for k, v in record.items() if k not in {"bn", "bt", "u"}} == expected
 
 
@@ -105,7 +105,7 @@ def test_an_instance_without_anything_readable_has_no_item(values: Mapping[str, 
 
 def test_keys_are_never_published() -> None:
     listed = resources({"0/0/5": b"secret", "23/0/1": b"secret", "3303/0/5700": 1.0})
-    assert payload.item_ids(listed) == ["3303/0"]
+    assert payload.item_ids(listed, "device") == ["3303/0"]
 
 
 def test_a_pack_stays_below_the_limit_by_leaving_out_the_longest_record() -> None:
