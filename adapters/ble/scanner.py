@@ -14,6 +14,8 @@ from adapters.ble.deadlines import LIBRARY_ERRORS, translating, within
 from gateway.errors import CommandError
 
 logger = logging.getLogger(__name__)
+# It warns that bluetoothctl, which it asks for BlueZ's version, is not installed: it need not be.
+logging.getLogger("bleak.backends.bluezdbus.version").setLevel(logging.ERROR)
 
 _START_S = 10.0
 _STOP_S = 3.0

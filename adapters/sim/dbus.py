@@ -53,6 +53,7 @@ async def private_bus() -> AsyncIterator[asyncio.subprocess.Process]:
             "--print-address",
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C in a terminal is not for it
         )
         before = os.environ.get(_ADDRESS)
         try:

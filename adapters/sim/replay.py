@@ -17,6 +17,7 @@ from adapters.sim.modules import sensor
 from adapters.sim.peripherals import Peripheral
 
 _TICK_S = 1.5
+_FIRST_PRESS_S = 2.0
 _PRESS_EVERY_S = 20.0
 _LOAD_W = 42.0
 _MAINS_V = 230.0
@@ -32,10 +33,9 @@ async def live(station: Peripheral, relay: Peripheral, remote: Peripheral) -> No
 
 
 async def _weather(station: Peripheral) -> None:
-    """One sensor after the other, each on its own slow wave around the recorded value."""
+    """Temperature, and one other sensor after the other, on waves around the recorded values."""
     waves = itertools.cycle(
         (
-            (modules.TEMPERATURE, 25.99486541748047, 1.5, "C", 0, 0),
             (modules.HUMIDITY, 41.2259521484375, 3.0, "%RH", 0, 0),
             (modules.LOUDNESS, 45.78236389160156, 6.0, "dB-SPL", 0, 0),
             (modules.ILLUMINANCE, 127.0, 60.0, "lux", 0, modules.LUX),
@@ -46,6 +46,8 @@ async def _weather(station: Peripheral) -> None:
     )
     for tick, (uuid, middle, swing, units, id, number) in enumerate(waves, 1):
         await asyncio.sleep(_TICK_S)
+        celsius = round(25.99486541748047 + 1.5 * math.sin(tick / 11), 2)
+        await station.notify(modules.TEMPERATURE, sensor(celsius, "C"))
         value = round(middle + swing * math.sin(tick / 11), 2)
         await station.notify(uuid, sensor(value, units, id), number)
 
@@ -64,8 +66,8 @@ async def _power_meter(relay: Peripheral) -> None:
 
 async def _remote_control(remote: Peripheral) -> None:
     """Somebody presses one key after the other; in between it sleeps."""
-    for key in itertools.cycle(_KEYS):
-        await asyncio.sleep(_PRESS_EVERY_S)
+    for number, key in enumerate(itertools.cycle(_KEYS)):
+        await asyncio.sleep(_PRESS_EVERY_S if number else _FIRST_PRESS_S)
         value = bytes([0, 1, key]) + b"\x06Remote"
         with contextlib.suppress(TimeoutError, BaseBumbleError):  # nobody connected
             await remote.press(modules.MULTISTATE_SELECTOR, value)
