@@ -1,0 +1,73 @@
+"""Keeps one active scan running, and starts it again when it fails or falls silent."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from bleak import BleakScanner
+from bleak.backends.device import BLEDevice
+from bleak.backends.scanner import AdvertisementData
+
+from adapters.ble.deadlines import LIBRARY_ERRORS, translating, within
+from gateway.errors import CommandError
+
+logger = logging.getLogger(__name__)
+# It warns that bluetoothctl, which it asks for BlueZ's version, is not installed: it need not be.
+logging.getLogger("bleak.backends.bluezdbus.version").setLevel(logging.ERROR)
+
+_START_S = 10.0
+_STOP_S = 3.0
+_AGAIN_S = 5.0
+"""Between attempts to start a scan that BlueZ refuses."""
+
+
+async def scan(
+    adapter: str,
+    heard: Callable[[BLEDevice, AdvertisementData], None],
+    silence_s: float,
+    status: Callable[[str], None],
+) -> None:
+    """Scans for ever; `status` is told that it does, or why it cannot."""
+    while True:
+        try:
+            await _scan_until_silent(adapter, heard, silence_s, status)
+        except CommandError as error:
+            status(str(error))
+            await asyncio.sleep(_AGAIN_S)
+
+
+async def _scan_until_silent(
+    adapter: str,
+    heard: Callable[[BLEDevice, AdvertisementData], None],
+    silence_s: float,
+    status: Callable[[str], None],
+) -> None:
+    alive = asyncio.Event()
+
+    def advertised(device: BLEDevice, advertisement: AdvertisementData) -> None:
+        alive.set()
+        heard(device, advertisement)
+
+    # Without DuplicateData, silence is normal on BlueZ 5.82 and a watchdog would be wrong.
+    # Names come only with an active scan.
+    scanner = BleakScanner(
+        advertised,
+        scanning_mode="active",
+        bluez={"adapter": adapter, "filters": {"DuplicateData": True}},
+    )
+    try:
+        with translating(f"scanning on {adapter}"):
+            await within(_START_S, scanner.start())
+        status(f"scanning on {adapter}")
+        alive.set()
+        while alive.is_set():
+            alive.clear()
+            await asyncio.sleep(silence_s)
+        logger.debug("%s heard nothing for %g s; scanning anew", adapter, silence_s)
+    finally:
+        try:
+            await within(_STOP_S, scanner.stop())
+        except (TimeoutError, *LIBRARY_ERRORS) as error:
+            logger.debug("%s would not stop scanning: %r", adapter, error)

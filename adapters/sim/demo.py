@@ -1,0 +1,139 @@
+"""`border-gateway demo`: the real daemon on virtual devices, and command lines to paste.
+
+It starts the virtual parts, runs `border-gateway run` on a throw-away configuration, and prints
+what the control socket tells. It knows nothing of the daemon's inside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from adapters.sim import demo_setup
+from adapters.sim.bench import demo_bench
+from adapters.sim.demo_setup import Listed
+from adapters.sim.prosody import ThrowawayProsody
+from gateway.errors import AdapterError
+
+START_TIMEOUT_S = 60.0
+"""Connecting to three virtual devices takes about three seconds, on a slow box some more."""
+
+STOP_TIMEOUT_S = 8.0
+"""The daemon ends within five."""
+
+
+@click.command("demo")
+def command() -> None:
+    """Bridge virtual devices with the real daemon, and print command lines to try."""
+    asyncio.run(_demo())
+
+
+async def _demo() -> None:
+    stopping = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    async with contextlib.AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="border-gateway-")))
+        click.echo("Starting virtual devices and servers ...")
+        devices = await _devices(stack)
+        server = await _xmpp_server(stack)
+        port = demo_setup.coap_port()
+        demo_setup.write(folder, devices, port, server)
+        await stack.enter_async_context(_daemon(folder))
+        showing = asyncio.create_task(_show(folder, devices, port, server))
+        stopped = asyncio.create_task(stopping.wait())
+        await asyncio.wait({showing, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        click.echo("\nStopping ...")
+        showing.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await showing
+
+
+async def _devices(stack: contextlib.AsyncExitStack) -> list[Listed]:
+    try:
+        await stack.enter_async_context(demo_bench())
+    except AdapterError as error:
+        click.echo(f"No virtual Bluetooth, a virtual thermometer instead: {error}")
+        return [demo_setup.THERMOMETER]
+    return list(demo_setup.MODULES)
+
+
+async def _xmpp_server(stack: contextlib.AsyncExitStack) -> ThrowawayProsody | None:
+    try:
+        return await stack.enter_async_context(
+            ThrowawayProsody(demo_setup.ACCOUNTS, admins=[demo_setup.GATEWAY])
+        )
+    except AdapterError as error:
+        click.echo(f"No XMPP: {error}")
+        return None
+
+
+@contextlib.asynccontextmanager
+async def _daemon(folder: Path) -> AsyncIterator[None]:
+    """The daemon as a child process, in a process group of its own so that Ctrl-C is ours."""
+    daemon = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "gateway", "run"),
+        *("--config", folder / "gateway.toml", "--state", folder / "state"),
+        process_group=0,
+    )
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            daemon.terminate()
+        try:
+            await asyncio.wait_for(daemon.wait(), STOP_TIMEOUT_S)
+        except TimeoutError:
+            daemon.kill()
+            await daemon.wait()
+
+
+async def _show(
+    folder: Path, devices: list[Listed], port: int, server: ThrowawayProsody | None
+) -> None:
+    control = folder / demo_setup.SOCKET
+    try:
+        async with asyncio.timeout(START_TIMEOUT_S):
+            for device in devices:
+                await _until_bridged(control, device)
+    except TimeoutError:
+        click.echo("The devices were not bridged in time; see the lines above.", err=True)
+        return
+    click.echo(demo_setup.command_lines(folder, devices, port, server))
+    async for line in _answers(control, {"do": "watch"}):
+        if "device" in line:
+            click.echo(f"{line['device']['prefix']} is {line['device']['state']}")
+        elif "path" in line:
+            click.echo(f"{line['path']} = {line['value']}  ({line['name']})")
+
+
+async def _until_bridged(control: Path, device: Listed) -> None:
+    """Waits until the daemon has a value for the resource that the device is known by."""
+    while True:
+        request = {"do": "get", "target": f"{device.prefix}/{device.shows}"}
+        with contextlib.suppress(OSError, AdapterError):
+            async for _ in _answers(control, request):
+                return
+        await asyncio.sleep(0.2)
+
+
+async def _answers(control: Path, request: Mapping[str, object]) -> AsyncIterator[Any]:
+    reader, writer = await asyncio.open_unix_connection(control)
+    try:
+        writer.write(json.dumps(request).encode() + b"\n")
+        while line := await reader.readline():
+            answer = json.loads(line)
+            if "error" in answer:
+                raise AdapterError(answer["error"])
+            yield answer["ok"]
+    finally:
+        writer.close()

@@ -1,0 +1,135 @@
+"""The XMPP adapter: keeps a session up and, while it is, the mirror of the devices in it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Iterator
+
+from adapters.xmpp import stanzas
+from adapters.xmpp.access import Roles
+from adapters.xmpp.config import XmppSection
+from adapters.xmpp.publisher import Publisher, forbidden
+from adapters.xmpp.pubsub import FORBIDDEN, Pubsub, Service, find_pep, find_service
+from adapters.xmpp.session import BadCredentials, NoAnswer, Session, StanzaError, login
+from gateway.errors import AdapterError
+from gateway.model import printable
+from gateway.ports import NorthPort
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 60.0
+
+STEADY_AFTER_S = 60.0
+"""A session that lived this long was well: the next one is tried for soon."""
+
+REFUSED_PAUSES_S = (15.0, 60.0, 300.0)
+"""After a refused password; more logins would lock the account, and only a person helps."""
+
+
+class Xmpp:
+    """Publishes devices on an XMPP pubsub service."""
+
+    Config = XmppSection
+
+    def __init__(self, config: XmppSection, port: NorthPort) -> None:
+        self._config = config
+        self._port = port
+        self._publisher = Publisher(config, port)
+        self._roles = Roles(config.roles)
+        if self._roles.domains and config.access == "whitelist":
+            log.warning(
+                "a pubsub whitelist holds accounts, no domains: %s may use commands, but to "
+                "subscribe an account must be listed under [xmpp.roles] itself",
+                ", ".join(f"@{domain}" for domain in sorted(self._roles.domains)),
+            )
+
+    async def run(self) -> None:
+        """Lives until cancelled; a server that is away is waited for."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._publisher.feed())
+            group.create_task(self._keep_connected())
+
+    async def _keep_connected(self) -> None:
+        loop = asyncio.get_running_loop()
+        pauses, refused = _pauses(), iter(REFUSED_PAUSES_S)
+        while True:
+            started = loop.time()
+            try:
+                await self._session()
+            except BadCredentials as error:
+                pause_s = next(refused, REFUSED_PAUSES_S[-1])
+                reason = str(error)
+            except AdapterError as error:
+                if loop.time() - started > STEADY_AFTER_S:
+                    pauses = _pauses()
+                pause_s = next(pauses)
+                reason = str(error)
+            waiting = self._publisher.waiting
+            self._port.status(
+                f"not connected: {reason}; {waiting} items wait; tries again in {pause_s:.0f} s"
+            )
+            await asyncio.sleep(pause_s)
+
+    async def _session(self) -> None:
+        """One session; ends by an AdapterError."""
+        async with login(self._config.account()) as session:
+            pubsub = await self._pubsub(session)
+            session.send(stanzas.presence(f"{len(self._port.devices()) - 1} devices"))
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._contacts(session))
+                    group.create_task(self._publisher.run(pubsub))
+            except asyncio.CancelledError:
+                if not session.is_lost:
+                    await self._publisher.farewell(pubsub)
+                raise
+
+    async def _contacts(self, session: Session) -> None:
+        """Shows our presence, and so our PEP nodes, to those who have a role."""
+        inbox = session.listen("presence")
+        while True:
+            presence = await inbox.get()
+            jid = presence.get("from", "").partition("/")[0]
+            if presence.get("type") == "subscribe":
+                answer = "subscribed" if self._roles.role(jid) else "unsubscribed"
+                log.info("%s asks for our presence: %s", printable(jid), answer)
+                session.send(stanzas.presence_to(jid, answer))
+
+    async def _pubsub(self, session: Session) -> Pubsub:
+        """The configured service, else the server's own if we may write there, else PEP."""
+        if self._config.service:
+            return self._on(session, Service(self._config.service))
+        own = await find_pep(session)
+        if service := await find_service(session):
+            pubsub = self._on(session, service)
+            if own is None or await self._may_create(pubsub):
+                return pubsub
+        if own is None:
+            raise AdapterError(f"{session.domain} has neither a pubsub service nor PEP")
+        return self._on(session, own)
+
+    def _on(self, session: Session, service: Service) -> Pubsub:
+        return Pubsub(session, service, self._config.access, self._roles.accounts)
+
+    async def _may_create(self, pubsub: Pubsub) -> bool:
+        try:
+            await self._publisher.ensure_directory(pubsub)
+        except StanzaError as error:
+            if error.condition not in FORBIDDEN:
+                raise
+            log.warning("%s; using the own account (PEP) instead", forbidden(pubsub, error))
+            return False
+        except NoAnswer:
+            return False
+        return True
+
+
+def _pauses() -> Iterator[float]:
+    """Doubling, each shortened or lengthened by chance, so that gateways do not come in step."""
+    pause_s = FIRST_PAUSE_S
+    while True:
+        yield pause_s * random.uniform(0.5, 1.5)  # noqa: S311  (no secret)
+        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)

@@ -1,0 +1,133 @@
+"""The `[xmpp]` section: what the operator can say, and where the password is."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path as FilePath
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+from slixmpp import JID, InvalidJID
+
+from adapters.xmpp.access import Role
+from adapters.xmpp.payload import Layout
+from adapters.xmpp.session import Account
+from gateway.errors import AdapterError
+from gateway.ports import Section
+
+CREDENTIAL = "xmpp-password"
+"""The name of the systemd credential that holds the password."""
+
+_SEGMENT = re.compile(r"[a-z0-9-]{1,20}")
+_PASSWORD_BYTES = 1_024
+
+
+def _account(text: str) -> str:
+    jid = _jid(text)
+    if not jid.user:
+        raise ValueError("expected an account, such as gateway@example.org")
+    return str(jid)
+
+
+def _address(text: str) -> str:
+    return str(_jid(text))
+
+
+def _jid(text: str) -> JID:
+    try:
+        return JID(text)
+    except InvalidJID as error:
+        raise ValueError("expected an XMPP address") from error
+
+
+def _segment(text: str) -> str:
+    # Servers turn other characters of a node's name into file names that are too long.
+    if not _SEGMENT.fullmatch(text):
+        raise ValueError("expected 1 to 20 of a-z, 0-9 and -")
+    return text
+
+
+def _roles(roles: Mapping[str, Role]) -> Mapping[str, Role]:
+    """The table with its names as servers stamp them."""
+    stamped: dict[str, Role] = {}
+    for name, role in roles.items():
+        jid, is_domain = _jid(name.removeprefix("@")), name.startswith("@")
+        if jid.resource or bool(jid.user) == is_domain:
+            raise ValueError(f"{name!r} is neither an account (a@example.org) nor an @example.org")
+        stamped[f"@{jid}" if is_domain else str(jid)] = role
+    return stamped
+
+
+Segment = Annotated[str, AfterValidator(_segment)]
+
+
+class XmppSection(Section):
+    """Publishes the devices on an XMPP server and takes commands from there."""
+
+    jid: Annotated[str, AfterValidator(_account)] = Field(examples=["gateway@example.org"])
+    """The account of this gateway, of its own."""
+    password_file: FilePath | None = Field(None, examples=["/etc/border-gateway/xmpp-password"])
+    """A file that holds the password; without it, the systemd credential xmpp-password does."""
+    service: Annotated[str, AfterValidator(_address)] | None = Field(
+        None, examples=["pubsub.example.org"]
+    )
+    """The pubsub service; without it the server's own is found, else the account itself is used."""
+    root: Segment = "iot"
+    """First part of all nodes: iot/gateway/0024befffe804ff1."""
+    gateway: Segment = "gateway"
+    """Second part of all nodes: this gateway, if several use one service."""
+    host: str | None = Field(None, examples=["192.0.2.1"])
+    """The server's address, if it is not the one that DNS gives for the account's domain."""
+    port: Annotated[int, Field(ge=1, le=65535)] = 5222
+    """The port that goes with host."""
+    direct_tls: bool = False
+    """Whether TLS starts at once (port 5223) and not by STARTTLS. There is no way without TLS."""
+    ca_file: FilePath | None = Field(None, examples=["/etc/border-gateway/ca.pem"])
+    """An authority to trust besides those of the system, for a server with its own."""
+    access: Literal["whitelist", "open"] = "whitelist"
+    """Who may subscribe on the service: those with a role, or (open) everybody who reaches it."""
+    layout: Layout = "device"
+    """What an item is: an object instance (device), a resource, or the whole device (state)."""
+    prune: bool = False
+    """Whether nodes of devices that this gateway does not know (any more) are deleted."""
+    window: Annotated[int, Field(ge=1, le=64)] = 8
+    """Items on their way to the server at a time; more are faster, but delay commands."""
+    roles: Annotated[Mapping[str, Role], AfterValidator(_roles)] = Field(
+        {}, examples=[{"ann@example.org": "operator", "@example.org": "reader"}]
+    )
+    """What people and programs may do: reader, operator (writes, executes) or admin."""
+
+    def account(self) -> Account:
+        """How to log in; the password is read anew each time. AdapterError if there is none."""
+        jid = JID(self.jid)
+        return Account(
+            jid=self.jid if jid.resource else f"{self.jid}/{self.gateway}",
+            password=self._password(),
+            host=self.host,
+            port=self.port if self.host else None,
+            direct_tls=self.direct_tls,
+            ca_file=self.ca_file,
+        )
+
+    def _password(self) -> str:
+        file = self.password_file
+        if file is None:
+            folder = os.environ.get("CREDENTIALS_DIRECTORY")
+            if folder is None:
+                raise AdapterError("no password: set password_file under [xmpp]")
+            file = FilePath(folder) / CREDENTIAL
+        return read_password(file)
+
+
+def read_password(file: FilePath) -> str:
+    """The first line of a file; AdapterError if there is none."""
+    try:
+        with file.open(encoding="utf-8") as lines:
+            password = lines.readline(_PASSWORD_BYTES).rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise AdapterError(f"the password file {file} cannot be read: {error}") from error
+    if not password:
+        raise AdapterError(f"the password file {file} is empty")
+    return password

@@ -1,0 +1,180 @@
+"""What a pubsub item holds: SenML XML packs of resources, of a device's state and description.
+
+Pure: what is known of a device comes in, XML comes out; it knows neither nodes nor sessions.
+"""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from gateway.errors import EncodeError
+from gateway.events import Availability, Device, Resource, State
+from gateway.model import DeviceId, Operations, Path, ResourceType, Value, urn
+from gateway.registry import Registry
+from gateway.senml import Record, to_xml
+from gateway.units import senml_unit
+
+MAX_PACK_BYTES = 32_768
+"""Servers drop the connection at about 256 KiB a stanza; more than this is no measurement."""
+
+Layout = Literal["device", "state", "resource"]
+"""What an item of a device's node holds: an object instance, everything, or one resource."""
+
+STATE = "state"
+STATUS = "status"
+META = "meta"
+GATEWAY_ITEM = "gateway"
+
+_PRIVATE_OBJECTS = frozenset({0, 21, 23})
+"""Security, OSCORE and COSE: keys, never shown to a client (LwM2M Core 6.3)."""
+
+UNITS = 5701
+"""The resource that says the unit of its instance's numbers."""
+
+_DEPTHS: Mapping[Layout, int] = {"state": 0, "device": 2, "resource": 3}
+RADIO_RSSI = Path(4, 0, 2)
+_DESCRIPTION = {"manufacturer": Path(3, 0, 0), "model": Path(3, 0, 1), "firmware": Path(3, 0, 3)}
+_DBM_TO_DBW = -30
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """An item's payload; `omitted` are the names of records that it could not take."""
+
+    xml: ET.Element
+    omitted: tuple[str, ...] = ()
+
+
+def item_ids(resources: Iterable[Resource], layout: Layout) -> list[str]:
+    """The items that hold a device's values, in path order."""
+    shown = (r.path for r in resources if r.path.object not in _PRIVATE_OBJECTS)
+    return list(dict.fromkeys(item_id(path, layout) for path in shown))
+
+
+def item_id(path: Path, layout: Layout) -> str:
+    """The item that holds a resource: `3303/0`, `3303/0/5700` or `state`."""
+    return "/".join(map(str, path[: _DEPTHS[layout]])) or STATE
+
+
+def item_scope(item: str) -> Path | None:
+    """The path whose resources an item holds; None for all of a device."""
+    return None if item == STATE else Path.parse(item)
+
+
+def values(
+    device: DeviceId, item: str, resources: Sequence[Resource], registry: Registry
+) -> Pack | None:
+    """The pack of an item; None if there is nothing (more) to be read in it.
+
+    `resources` are at least those of the object instances that the item is about. Time is that
+    of the measurement; the unit is the definition's, else what the device says in resource 5701.
+    """
+    scope = item_scope(item)
+    base = f"{urn(device)}/{'/'.join(map(str, scope[:2]))}/" if scope else f"{urn(device)}/"
+    said = {r.path.upto(2): r.value for r in resources if r.path.resource == UNITS}
+    records: list[Record] = []
+    for resource in resources:
+        path, value = resource.path, resource.value
+        definition = registry.resource(path[0], path[2]) if len(path) > 2 else None
+        if value is None or definition is None or Operations.READ not in definition.operations:
+            continue
+        if path.object in _PRIVATE_OBJECTS or (scope and not scope.covers(path)):
+            continue
+        unit: Value | None = definition.units
+        if not unit and definition.type is ResourceType.FLOAT:
+            unit = said.get(path.upto(2))
+        numeric = isinstance(value, int | float) and not isinstance(value, bool)
+        known_unit = senml_unit(unit) if numeric and isinstance(unit, str) else None
+        records.append(Record(f"{urn(device)}{path}", value, known_unit, resource.at))
+    return _pack(records, base) if records else None
+
+
+def status(device: DeviceId, known: Device | None, rssi_dbm: Value | None, now: float) -> Pack:
+    """Whether a device can be reached, and why not; None stands for a device that was removed."""
+    availability = known.availability if known else Availability(State.OFFLINE, "left", now)
+    texts: dict[str, Value | None] = {
+        "online": availability.state is State.ONLINE,
+        "state": availability.state.value,
+        "reason": availability.reason,
+        "last_seen": known.last_seen if known else None,
+    }
+    records = _said(urn(device), texts, now)
+    if isinstance(rssi_dbm, int | float) and known:
+        records.append(Record(f"{urn(device)}/rssi", rssi_dbm + _DBM_TO_DBW, "dBW", now))
+    return _pack(records, f"{urn(device)}/")
+
+
+def stopped(device: Device, now: float) -> Pack:
+    """The status of a device whose gateway stops."""
+    gone = Availability(State.UNKNOWN, "gateway-stop", now)
+    texts: dict[str, Value | None] = {
+        "online": False,
+        "state": gone.state.value,
+        "reason": gone.reason,
+        "last_seen": device.last_seen,
+    }
+    return _pack(_said(urn(device.id), texts, now), f"{urn(device.id)}/")
+
+
+def meta(device: Device, resources: Sequence[Resource], now: float) -> Pack:
+    """What a device is: names, manufacturer, model, and its objects as links (RFC 6690)."""
+    links = ",".join(f"</{item}>" for item in item_ids(resources, "device"))
+    texts = _description(device, resources) | {"objects": links}
+    return _pack(_said(urn(device.id), texts, now), f"{urn(device.id)}/")
+
+
+def directory_entry(device: Device, node: str, resources: Sequence[Resource], now: float) -> Pack:
+    """A device's item in the directory."""
+    objects = " ".join(dict.fromkeys(str(r.path.object) for r in resources))
+    texts = _description(device, resources) | {
+        "node": node,
+        "objects": objects,
+        "online": device.availability.state is State.ONLINE,
+        "last_seen": device.last_seen,
+    }
+    return _pack(_said(urn(device.id), texts, now), f"{urn(device.id)}/")
+
+
+def gateway_entry(gateway: str, devices: int, *, online: bool, now: float) -> Pack:
+    """The gateway's own item in the directory; refreshed, so that its age shows a dead gateway."""
+    texts: dict[str, Value | None] = {"online": online, "last_seen": now, "devices": devices}
+    return _pack(_said(gateway, texts, now), f"{gateway}/")
+
+
+def _description(device: Device, resources: Sequence[Resource]) -> dict[str, Value | None]:
+    known = {r.path: r.value for r in resources}
+    return {
+        "name": device.name or None,
+        "prefix": device.prefix,
+        "adapter": device.adapter,
+        **{name: known.get(path) for name, path in _DESCRIPTION.items()},
+    }
+
+
+def _said(name: str, texts: dict[str, Value | None], now: float) -> list[Record]:
+    return [
+        Record(f"{name}/{label}", value, None, now)
+        for label, value in texts.items()
+        if value is not None
+    ]
+
+
+def _pack(records: Sequence[Record], base: str) -> Pack:
+    """As many of the records as SenML and the limit allow: the longest ones are left out first."""
+    kept = [record for record in records if _expressible(record)]
+    while len(text := to_xml(kept, base).encode()) > MAX_PACK_BYTES:
+        kept.remove(max(kept, key=lambda record: len(to_xml([record]))))
+    written = {record.name for record in kept}
+    omitted = tuple(record.name for record in records if record.name not in written)
+    return Pack(ET.fromstring(text), omitted)  # noqa: S314  (our own XML)
+
+
+def _expressible(record: Record) -> bool:
+    try:
+        to_xml([record])
+    except EncodeError:
+        return False
+    return True

@@ -1,0 +1,211 @@
+"""A pubsub service in one session: finds it, keeps its nodes as they should be, publishes.
+
+It knows XEP-0060 and what servers make of it, and neither devices nor payloads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import xml.etree.ElementTree as ET
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from adapters.xmpp import stanzas
+from adapters.xmpp.session import NoAnswer, Session, StanzaError
+from gateway.senml import NAMESPACE
+
+log = logging.getLogger(__name__)
+
+MAX_ITEMS = ("max", "256", "100", "10")
+"""Tried in this order: `max` is new in XEP-0060 1.20, and services cap the number at will."""
+
+MAX_ENTITIES = 32
+"""Entities of a server that are asked whether they are the pubsub service."""
+
+FORBIDDEN = frozenset({"forbidden", "not-allowed", "not-authorized", "registration-required"})
+
+Access = Literal["whitelist", "open", "presence"]
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """Where the nodes are: a service's JID, or None for the own account (PEP, XEP-0163)."""
+
+    jid: str | None
+
+    def __str__(self) -> str:
+        return self.jid or "the own account (PEP)"
+
+
+async def find_service(session: Session) -> Service | None:
+    """The pubsub service of the account's server."""
+    try:
+        answer = await session.ask("get", session.domain, stanzas.disco_items())
+    except (StanzaError, NoAnswer):
+        return None
+    for jid in [] if answer is None else stanzas.entities(answer)[:MAX_ENTITIES]:
+        if ("pubsub", "service") in await _identities(session, jid):
+            return Service(jid)
+    return None
+
+
+async def find_pep(session: Session) -> Service | None:
+    """The own account, if the server has PEP."""
+    found = await _identities(session, session.bare_jid)
+    return Service(None) if ("pubsub", "pep") in found else None
+
+
+async def _identities(session: Session, jid: str) -> set[tuple[str, str]]:
+    try:
+        info = await session.ask("get", jid, stanzas.disco_info())
+    except (StanzaError, NoAnswer):
+        return set()
+    return set() if info is None else stanzas.identities(info)
+
+
+class Pubsub:
+    """Nodes and items of one service. All calls raise SessionLost, NoAnswer or StanzaError.
+
+    `members` may subscribe to nodes on a whitelist (bare JIDs).
+    """
+
+    def __init__(
+        self, session: Session, service: Service, access: Access, members: frozenset[str]
+    ) -> None:
+        self._session = session
+        self.service = service
+        self._access: Access = access if service.jid else "presence"
+        self._members = members
+        self._known: dict[str, tuple[str, int]] = {}
+        self._creating = asyncio.Lock()
+
+    @property
+    def account(self) -> str:
+        """Who we are for the service."""
+        return self._session.bare_jid
+
+    async def ensure(self, node: str, title: str) -> int:
+        """Makes the node exist with the right configuration; gives how many items it keeps."""
+        if not self._is_known(node, title):
+            async with self._creating:
+                if not self._is_known(node, title):
+                    await self._create(node, title)
+                    room = await self._repair(node, title)
+                    if self._access == "whitelist":
+                        await self._admit(node)
+                    self._known[node] = (title, room)
+        return self._known[node][1]
+
+    def _is_known(self, node: str, title: str) -> bool:
+        return node in self._known and self._known[node][0] == title
+
+    def forget(self, node: str) -> bool:
+        """The node may be gone or changed: it is looked at before the next publish."""
+        return self._known.pop(node, None) is not None
+
+    async def publish(self, node: str, item_id: str, payload: ET.Element) -> None:
+        """Publishes one item of a node that was ensured."""
+        await self._set(stanzas.publish(node, item_id, payload))
+
+    async def retract(self, node: str, item_id: str) -> None:
+        """Removes an item, if it is there."""
+        await self._set(stanzas.retract(node, item_id), missing_is_fine=True)
+
+    async def delete(self, node: str) -> None:
+        """Deletes a node, if it is there."""
+        self.forget(node)
+        await self._set(stanzas.delete(node), missing_is_fine=True)
+
+    async def item_ids(self, node: str) -> list[str]:
+        """The ids of all items of a node."""
+        return stanzas.item_names(await self._get(stanzas.disco_items(node)))
+
+    async def _create(self, node: str, title: str) -> None:
+        for max_items in MAX_ITEMS:
+            try:
+                await self._set(stanzas.create(node, self._config(title, max_items)))
+            except StanzaError as error:
+                if error.condition == "conflict":  # it exists
+                    return
+                if not _too_many(error) or max_items == MAX_ITEMS[-1]:
+                    raise
+            else:
+                log.debug("%s: created node %s", self.service, node)
+                return
+
+    async def _repair(self, node: str, title: str) -> int:
+        """Sets what is configured otherwise; gives how many items the node keeps."""
+        wrong = self._wrong(stanzas.form_values(await self._get(stanzas.get_config(node))), title)
+        for max_items in MAX_ITEMS if wrong else ():
+            changes = wrong | ({_MAX_ITEMS: max_items} if _MAX_ITEMS in wrong else {})
+            try:
+                await self._set(stanzas.configure(node, changes))
+                break
+            except StanzaError as error:
+                if not _too_many(error) or _MAX_ITEMS not in wrong:
+                    raise
+        form = await self._get(stanzas.get_config(node))
+        actual = stanzas.form_values(form)
+        for name in self._wrong(actual, title).keys() - {_MAX_ITEMS}:
+            log.warning("%s: node %s keeps %s = %s", self.service, node, name, actual.get(name))
+        kept = actual.get(_MAX_ITEMS, MAX_ITEMS[0])
+        if kept == MAX_ITEMS[0]:
+            kept = stanzas.form_maxima(form).get(_MAX_ITEMS, "")
+        return int(kept) if kept.isdecimal() else _UNLIMITED
+
+    def _wrong(self, actual: Mapping[str, str], title: str) -> dict[str, str]:
+        wanted = self._config(title, MAX_ITEMS[0])
+        kept = actual.get(_MAX_ITEMS, "")
+        if kept.isdecimal() and int(kept) >= int(MAX_ITEMS[1]):
+            del wanted[_MAX_ITEMS]
+        return {k: v for k, v in wanted.items() if k in actual and _plain(actual[k]) != v}
+
+    async def _admit(self, node: str) -> None:
+        """Puts the members on the node's whitelist, and takes off those who are none any more."""
+        present = stanzas.affiliations(await self._get(stanzas.get_affiliations(node)))
+        readers = {jid for jid, affiliation in present.items() if affiliation == "member"}
+        changes = dict.fromkeys(readers - self._members, "none")
+        changes |= dict.fromkeys(self._members - present.keys(), "member")
+        if changes:
+            await self._set(stanzas.set_affiliations(node, changes))
+
+    def _config(self, title: str, max_items: str) -> dict[str, str]:
+        last_item = "on_sub" if self.service.jid else "on_sub_and_presence"
+        return {
+            "pubsub#title": title,
+            "pubsub#type": NAMESPACE,
+            "pubsub#persist_items": "1",
+            _MAX_ITEMS: max_items,
+            "pubsub#access_model": self._access,
+            "pubsub#publish_model": "publishers",
+            "pubsub#send_last_published_item": last_item,
+            "pubsub#notification_type": "headline",
+            "pubsub#deliver_payloads": "1",
+            "pubsub#notify_retract": "1",
+            "pubsub#notify_delete": "1",
+        }
+
+    async def _get(self, request: ET.Element) -> ET.Element | None:
+        return await self._session.ask("get", self.service.jid, request)
+
+    async def _set(self, request: ET.Element, *, missing_is_fine: bool = False) -> None:
+        try:
+            await self._session.ask("set", self.service.jid, request)
+        except StanzaError as error:
+            if not (missing_is_fine and error.condition == "item-not-found"):
+                raise
+
+
+_MAX_ITEMS = "pubsub#max_items"
+_UNLIMITED = 2**31
+
+
+def _too_many(error: StanzaError) -> bool:
+    """Whether this is how a service says that `max_items` is more than it allows."""
+    return error.condition in {"bad-request", "not-acceptable", "resource-constraint", "conflict"}
+
+
+def _plain(value: str) -> str:
+    return {"true": "1", "false": "0"}.get(value, value)

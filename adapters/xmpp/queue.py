@@ -1,0 +1,164 @@
+"""Which item is sent next, so that none is ever stale: it holds keys, and never a value.
+
+What a key stands for is read by the caller when it sends. Pure; `now` is monotonic seconds.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from gateway.model import DeviceId
+
+RECENT_S = 5.0
+"""A server that dies may lose what it acknowledged last: ejabberd the last half second."""
+
+FIRST_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 60.0
+"""Pauses of a node that cannot be written, doubled at each failure in a row."""
+
+
+class Key(NamedTuple):
+    """An item: the device whose node it is in (`gateway` has the directory), and its id there."""
+
+    device: DeviceId
+    item: str
+
+
+@dataclass(slots=True)
+class _Parked:
+    until: float
+    keys: dict[Key, None] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Barrier:
+    last: Key
+    first: set[Key] = field(default_factory=set)
+
+
+class KeyQueue:
+    """The keys to be sent, oldest first, at most `window` of them in flight at a time.
+
+    Memory is bounded by the number of items, however long a server is away.
+    """
+
+    def __init__(self, window: int) -> None:
+        self._window = window
+        self._dirty: OrderedDict[Key, None] = OrderedDict()
+        self._in_flight: set[Key] = set()
+        self._recent: OrderedDict[Key, float] = OrderedDict()
+        self._parked: dict[DeviceId, _Parked] = {}
+        self._failures: dict[DeviceId, int] = {}
+        self._barriers: dict[DeviceId, _Barrier] = {}
+
+    def __len__(self) -> int:
+        """How many keys are waiting or in flight."""
+        parked = sum(len(p.keys) for p in self._parked.values())
+        return len(self._dirty) + len(self._in_flight) + parked + len(self._barriers)
+
+    def put(self, key: Key) -> None:
+        """What `key` stands for has changed. A key that waits already keeps its place."""
+        barrier = self._barriers.get(key.device)
+        if barrier is None or barrier.last != key:
+            self._dirty.setdefault(key)
+
+    def put_in_order(self, first: Iterable[Key], last: Key) -> None:
+        """Puts keys of one device, and `last` only when each of the others has been sent."""
+        keys = [key for key in first if key != last]
+        self._barriers.pop(last.device, None)
+        for key in keys or [last]:
+            self.put(key)
+        if keys:
+            self._dirty.pop(last, None)
+            self._barriers[last.device] = _Barrier(last, set(keys))
+
+    def forget(self, device: DeviceId) -> None:
+        """Drops what waits for a device's node; what is in flight ends by itself."""
+        for key in [k for k in self._dirty if k.device == device]:
+            del self._dirty[key]
+        for key in [k for k in self._recent if k.device == device]:
+            del self._recent[key]
+        self._barriers.pop(device, None)
+        self._parked.pop(device, None)
+        self._failures.pop(device, None)
+
+    def take(self, now: float) -> Key | None:
+        """The next key to send, now in flight; None if there is none or the window is full."""
+        self._unpark(now)
+        while len(self._in_flight) < self._window:
+            key = next((k for k in self._dirty if k not in self._in_flight), None)
+            if key is None:
+                return None
+            del self._dirty[key]
+            if parked := self._parked.get(key.device):
+                parked.keys[key] = None
+                continue
+            self._in_flight.add(key)
+            return key
+        return None
+
+    def sent(self, key: Key, now: float) -> None:
+        """The server acknowledged what was sent for `key`."""
+        self._failures.pop(key.device, None)
+        self._recent[key] = now
+        self._recent.move_to_end(key)
+        self._forget_recent(now)
+        self._settle(key)
+
+    def dropped(self, key: Key) -> None:
+        """`key` cannot be sent, now or later, and need not be until it changes."""
+        self._settle(key)
+
+    def unsent(self, key: Key) -> None:
+        """The session ended while `key` was in flight: it comes first in the next one."""
+        self._in_flight.discard(key)
+        self._dirty[key] = None
+        self._dirty.move_to_end(key, last=False)
+
+    def failed(self, key: Key, now: float, pause_s: float | None = None) -> None:
+        """`key` could not be sent: its node is left alone for a while, longer each time."""
+        failures = self._failures.get(key.device, 0)
+        self._failures[key.device] = failures + 1
+        if pause_s is None:
+            pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(failures, 10))
+        parked = self._parked.setdefault(key.device, _Parked(now))
+        parked.until = max(parked.until, now + pause_s)
+        self.unsent(key)
+
+    def session_lost(self, now: float) -> None:
+        """A new session begins: what was acknowledged just before the old one ended is sent again.
+
+        No key may be in flight any more.
+        """
+        self._forget_recent(now)
+        for key in self._recent:
+            self.put(key)
+        self._recent.clear()
+        self._parked_to_dirty(list(self._parked))
+
+    def next_at(self) -> float | None:
+        """When a node that is left alone is due again."""
+        return min((parked.until for parked in self._parked.values()), default=None)
+
+    def _settle(self, key: Key) -> None:
+        self._in_flight.discard(key)
+        if barrier := self._barriers.get(key.device):
+            barrier.first.discard(key)
+            if not barrier.first:
+                del self._barriers[key.device]
+                self.put(barrier.last)
+
+    def _unpark(self, now: float) -> None:
+        self._parked_to_dirty([d for d, parked in self._parked.items() if parked.until <= now])
+
+    def _parked_to_dirty(self, devices: Iterable[DeviceId]) -> None:
+        for device in devices:
+            for key in self._parked.pop(device).keys:
+                self.put(key)
+
+    def _forget_recent(self, now: float) -> None:
+        while self._recent and next(iter(self._recent.values())) < now - RECENT_S:
+            self._recent.popitem(last=False)

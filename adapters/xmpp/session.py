@@ -1,0 +1,315 @@
+"""One login at an XMPP server, from connect to disconnect: asks, answers, and says when it is lost.
+
+The only module that knows slixmpp (with `scram.py`). It knows no pubsub and no device.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+import xml.etree.ElementTree as ET
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path as FilePath
+from typing import Any, Literal, NoReturn
+
+from slixmpp import JID, ClientXMPP
+from slixmpp.exceptions import IqError, IqTimeout
+from slixmpp.xmlstream.handler import Callback
+from slixmpp.xmlstream.matcher import MatchXPath
+
+from adapters.xmpp import scram as _scram  # noqa: F401  (registers itself with slixmpp)
+from adapters.xmpp.stanzas import ping
+from gateway.errors import AdapterError
+
+logging.getLogger("slixmpp").setLevel(logging.WARNING)  # below, it logs stanzas with their secrets
+
+LOGIN_TIMEOUT_S = 30.0
+"""DNS, TCP, TLS and SASL on a slow line; a server that needs longer is down."""
+
+ANSWER_TIMEOUT_S = 15.0
+"""Prosody's stock rate limit makes the last of 8 items of 32 kB wait 26 s; of usual ones, 0.3 s."""
+
+PING_EVERY_S = 30.0
+PING_TIMEOUT_S = 10.0
+"""A line that went dead without a word is found within the sum of both."""
+
+GOODBYE_S = 1.0
+"""How long a server may take to close the stream before the connection is cut."""
+
+INBOX = 1_000
+"""Stanzas of a kind that wait for us: some seconds of the busiest server; then the session ends."""
+
+_MECHANISMS = {
+    f"SCRAM-{hash_}{binding}"
+    for hash_ in ("SHA-1", "SHA-256", "SHA-512")
+    for binding in ("", "-PLUS")
+}
+
+Kind = Literal["get", "set"]
+
+
+class SessionLost(AdapterError):
+    """The connection to the server is gone."""
+
+
+class CannotLogIn(AdapterError):
+    """There is no session; trying again later may help."""
+
+
+class BadCredentials(CannotLogIn):
+    """The server refuses account or password; a person has to do something."""
+
+
+class NoAnswer(AdapterError):
+    """A request was not answered in time."""
+
+
+class StanzaError(AdapterError):
+    """A request was refused. `condition` and `type` as in RFC 6120 8.3."""
+
+    def __init__(self, condition: str, type: str = "cancel", text: str = "") -> None:
+        super().__init__(f"{condition}: {text}" if text else condition)
+        self.condition = condition
+        self.type = type
+        self.text = text
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """How to log in. Without host and port the domain's SRV records say where."""
+
+    jid: str
+    password: str = field(repr=False)
+    host: str | None = None
+    port: int | None = None
+    direct_tls: bool = False
+    ca_file: FilePath | None = None
+
+
+class Session:
+    """A session that is up, until `lost`. Nothing is ever queued for a later one."""
+
+    def __init__(self, client: ClientXMPP) -> None:
+        self._client = client
+        self._pending: set[asyncio.Future[Any]] = set()
+        self._lost = asyncio.Event()
+        self._reason = ""
+        client.add_event_handler("stream_error", self._note_stream_error)
+        client.add_event_handler("disconnected", lambda why: self._lose(_text(why)))
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether nothing can be asked any more."""
+        return self._lost.is_set()
+
+    @property
+    def jid(self) -> str:
+        """The full JID that the server gave."""
+        return str(self._client.boundjid)
+
+    @property
+    def bare_jid(self) -> str:
+        """The account."""
+        return str(self._client.boundjid.bare)
+
+    @property
+    def domain(self) -> str:
+        """The account's server."""
+        return str(self._client.boundjid.domain)
+
+    async def ask(
+        self, kind: Kind, to: str | None, payload: ET.Element, timeout_s: float = ANSWER_TIMEOUT_S
+    ) -> ET.Element | None:
+        """The content of the answer. SessionLost, NoAnswer, or StanzaError if it was refused."""
+        if self._lost.is_set():
+            raise SessionLost(self._reason)
+        iq = self._client.make_iq(ito=JID(to) if to else None)
+        iq["type"] = kind
+        iq.append(payload)
+        answer: asyncio.Future[Any] = iq.send(timeout=timeout_s)  # type: ignore[no-untyped-call]
+        self._pending.add(answer)
+        try:
+            result = await answer
+        except IqError as error:
+            stanza = error.iq["error"]
+            raise StanzaError(stanza["condition"], stanza["type"], stanza["text"]) from None
+        except IqTimeout:
+            raise NoAnswer(f"{to or self.domain} did not answer within {timeout_s:g} s") from None
+        finally:
+            self._pending.discard(answer)
+        return next(iter(result.xml), None)
+
+    def listen(self, path: str) -> asyncio.Queue[ET.Element]:
+        """What arrives at `path`: `message`, `presence`, `iq/{namespace}name` (requests only)."""
+        inbox: asyncio.Queue[ET.Element] = asyncio.Queue(INBOX)
+
+        def receive(stanza: Any) -> None:
+            if path.startswith("iq") and stanza["type"] not in {"get", "set"}:
+                return
+            try:
+                inbox.put_nowait(stanza.xml)
+            except asyncio.QueueFull:
+                self._lose(f"{INBOX} stanzas came faster than they could be handled")
+
+        matcher = MatchXPath(f"{{jabber:client}}{path}")
+        self._client.register_handler(Callback(f"ours: {path}", matcher, receive))
+        return inbox
+
+    def send(self, stanza: ET.Element) -> None:
+        """Sends a message, a presence, or the answer to a request; lost if the session is."""
+        if not self._lost.is_set():
+            self._client.send_xml(stanza)
+
+    async def watch(self) -> NoReturn:
+        """Pings the server; raises SessionLost when the session is lost."""
+        while True:
+            try:
+                async with asyncio.timeout(PING_EVERY_S):
+                    await self._lost.wait()
+            except TimeoutError:
+                await self._ping()
+            else:
+                raise SessionLost(self._reason)
+
+    async def _ping(self) -> None:
+        try:
+            await self.ask("get", self.domain, ping(), PING_TIMEOUT_S)
+        except StanzaError:
+            pass  # an answer, too
+        except NoAnswer:
+            self._lose(f"no answer to a ping within {PING_TIMEOUT_S:g} s")
+
+    async def open(self, host: str | None, port: int | None) -> None:
+        """Logs in; CannotLogIn or BadCredentials."""
+        client, up = self._client, asyncio.get_running_loop().create_future()
+        failures: list[str] = []
+
+        def fail(error: CannotLogIn) -> None:
+            if not up.done():
+                up.set_exception(error)
+
+        def succeed(_: object) -> None:
+            if not up.done():
+                up.set_result(None)
+
+        def refuse(failure: Any) -> None:
+            mechanisms = client.plugin["feature_mechanisms"]
+            mechanisms.attempted_mechs |= mechanisms.mech_list  # one try a login, no walking down
+            fail(_refusal(failure["condition"], failure["text"], client.boundjid.bare))
+
+        client.add_event_handler("connection_failed", lambda why: failures.append(_text(why)))
+        client.add_event_handler("session_start", succeed)
+        client.add_event_handler("failed_auth", refuse)
+        client.add_event_handler("no_auth", lambda _: fail(CannotLogIn(_NO_MECHANISM)))
+        client.add_event_handler("disconnected", lambda _: fail(CannotLogIn(self._reason)))
+        try:
+            async with asyncio.timeout(LOGIN_TIMEOUT_S):
+                if await client.connect(host, port) is not None:
+                    where = f"{host}:{port}" if host else client.boundjid.domain
+                    raise CannotLogIn(f"cannot connect to {where}: {'; '.join(failures)}")
+                await up
+        except TimeoutError:
+            raise CannotLogIn(f"no session within {LOGIN_TIMEOUT_S:g} s") from None
+        finally:
+            up.cancel()
+
+    async def close(self) -> None:
+        """Ends the stream, and everything that slixmpp left running."""
+        client = self._client
+        client.cancel_connection_attempt()
+        if client.sessionstarted and not self._lost.is_set():
+            async with asyncio.timeout(2 * GOODBYE_S):
+                await client.disconnect(GOODBYE_S)
+        client.abort()
+        self._lose("closed")
+        for name in list(client.scheduled_events):
+            client.cancel_schedule(name)
+        if filters := client._run_out_filters:  # nothing public ends this task
+            filters.cancel()
+            await asyncio.wait({filters}, timeout=GOODBYE_S)
+
+    def _note_stream_error(self, error: Any) -> None:
+        self._lose(f"the server closed the stream: {error['condition']} {error['text']}".strip())
+
+    def _lose(self, reason: str) -> None:
+        if self._lost.is_set():
+            return
+        self._reason = reason
+        self._lost.set()
+        for answer in self._pending:
+            if not answer.done():
+                answer.set_exception(SessionLost(self._reason))
+        self._client.abort()
+
+
+_NO_MECHANISM = (
+    "the server offers no login that keeps the password secret (TLS and SCRAM are needed)"
+)
+
+
+@asynccontextmanager
+async def login(account: Account) -> AsyncIterator[Session]:
+    """A session over verified TLS, for the body of `async with`; CannotLogIn if there is none.
+
+    When the session is lost, the body is cancelled and SessionLost raised.
+    """
+    session = Session(_client(account))
+    try:
+        await session.open(account.host, account.port)
+        async with asyncio.TaskGroup() as group:
+            watching = group.create_task(session.watch())
+            yield session
+            watching.cancel()
+    except ExceptionGroup as errors:
+        known, unknown = errors.split(AdapterError)
+        raise _first(unknown or known or errors) from None
+    finally:
+        await session.close()
+
+
+def _first(error: Exception) -> Exception:
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _client(account: Account) -> ClientXMPP:
+    mechanisms = {"use_mechs": _MECHANISMS, "encrypted_plain": False}
+    client = ClientXMPP(
+        account.jid, account.password, plugin_config={"feature_mechanisms": mechanisms}
+    )
+    client.ssl_context = _tls(account.ca_file)
+    client.enable_direct_tls = account.direct_tls
+    client.enable_starttls = not account.direct_tls
+    client.enable_plaintext = False
+    client.max_redirects = -1  # see-other-host arrives before TLS: anybody could send it
+    client.auto_authorize = None
+    client.auto_subscribe = False
+    return client
+
+
+def _tls(ca_file: FilePath | None) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if ca_file:
+        try:
+            context.load_verify_locations(ca_file)
+        except (OSError, ssl.SSLError) as error:
+            raise AdapterError(f"ca_file {ca_file} cannot be used: {error}") from error
+    return context
+
+
+def _text(why: object) -> str:
+    """What to tell the operator of the end of a connection."""
+    if isinstance(why, ssl.SSLCertVerificationError):
+        return f"the server's certificate is not trusted: {why.verify_message}"
+    return str(why or "the server closed the connection")
+
+
+def _refusal(condition: str, text: str, account: str) -> CannotLogIn:
+    if condition == "temporary-auth-failure":
+        return CannotLogIn(f"the server cannot check passwords at present: {text or condition}")
+    return BadCredentials(f"the server refuses account {account} or its password ({condition})")

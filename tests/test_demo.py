@@ -1,0 +1,142 @@
+"""The README's first command, and each line that it prints, pasted as printed."""
+
+import contextlib
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+DEADLINE_S = 60.0
+
+
+@dataclass
+class Demo:
+    """The running demo: its process, and the command lines that it printed, by their headings."""
+
+    process: subprocess.Popen[str]
+    lines: dict[str, list[str]] = field(default_factory=dict)
+
+    def command(self, heading: str) -> str:
+        (found,) = (lines[0] for text, lines in self.lines.items() if heading in text)
+        return found
+
+    def paste(self, line: str) -> str:
+        done = subprocess.run(
+            line, shell=True, capture_output=True, text=True, timeout=DEADLINE_S, check=True
+        )
+        return done.stdout
+
+
+@contextlib.contextmanager
+def running_demo(path: str | None = None) -> Iterator[Demo]:
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PATH": path or os.environ["PATH"]}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gateway", "demo"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+    )
+    demo, heading = Demo(process), ""
+    assert process.stdout
+    printed: list[str] = []
+    for line in process.stdout:
+        printed.append(line)
+        if line.startswith("    "):
+            demo.lines.setdefault(heading, []).append(line.strip())
+        elif line.startswith("  "):
+            heading = line.strip()
+        elif line.startswith("A line a change"):
+            break
+    else:
+        pytest.fail("the demo ended: " + "".join(printed))
+    try:
+        yield demo
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+        process.communicate(timeout=DEADLINE_S)
+
+
+@pytest.fixture(scope="module")
+def demo() -> Iterator[Demo]:
+    with running_demo() as running:
+        yield running
+
+
+def test_discovery_lists_every_virtual_device(demo: Demo) -> None:
+    links = demo.paste(demo.command("What there is"))
+    for link in ("</weather/3303/0/5700>", "</meter/3312/0/5850>", "</remote/3348/0/5547>"):
+        assert link in links
+
+
+def test_a_reading_is_a_number(demo: Demo) -> None:
+    assert 15 < float(demo.paste(demo.command("A reading"))) < 35
+
+
+def first_lines(line: str, enough: Callable[[str], object]) -> str:
+    """Pastes a line that goes on for long, in a terminal, until what it prints is enough."""
+    terminal, inside = os.openpty()
+    with subprocess.Popen(["sh", "-c", f"exec {line}"], stdout=inside) as process:
+        os.close(inside)
+        seen, deadline = "", time.monotonic() + DEADLINE_S
+        while not enough(seen):
+            ready, _, _ = select.select([terminal], [], [], deadline - time.monotonic())
+            assert ready, f"only this was printed: {seen}"
+            seen += os.read(terminal, 4096).decode()
+        process.terminate()
+    os.close(terminal)
+    return seen
+
+
+def test_an_observation_ticks(demo: Demo) -> None:
+    first_lines(
+        demo.command("Its changes"), lambda seen: len(set(re.findall(r"\d+\.\d+", seen))) >= 2
+    )
+
+
+def test_the_relay_is_switched_and_reads_back_on(demo: Demo) -> None:
+    (switch, read), *_ = (lines for text, lines in demo.lines.items() if "Switch" in text)
+    demo.paste(switch)
+    assert demo.paste(read).strip() == "1"
+
+
+def test_the_command_line_shows_who_is_bridged(demo: Demo) -> None:
+    shown = demo.paste(demo.command("Who is bridged"))
+    assert "weather  ble:d0-5f-b8-22-3b-01  Weather station  online" in shown
+
+
+def test_a_subscriber_sees_values_over_xmpp(demo: Demo) -> None:
+    first_lines(demo.command("over XMPP"), lambda seen: "5700" in seen)
+
+
+def test_a_line_a_change_is_printed(demo: Demo) -> None:
+    assert demo.process.stdout
+    assert any(re.match(r"\w+(/\d+)+ = ", line) for line in demo.process.stdout)
+
+
+def test_ctrl_c_leaves_no_process_behind() -> None:
+    with running_demo() as demo:
+        children = subprocess.run(
+            ["ps", "-o", "pid=", "--ppid", str(demo.process.pid)], capture_output=True, text=True,
+            check=True,
+        ).stdout.split()  # fmt: skip
+        assert len(children) >= 3  # daemon, dbus-daemon, prosody
+    assert demo.process.returncode == 0
+    assert not [pid for pid in children if Path(f"/proc/{pid}").exists()]
+
+
+def test_without_prosody_and_d_bus_it_says_what_is_missing_and_runs_the_rest() -> None:
+    with running_demo(path="/nowhere") as demo:
+        assert "over XMPP" not in "".join(demo.lines)
+        line = demo.command("A reading")
+        assert "aiocoap-client" in line
+        assert 10 < float(demo.paste(line)) < 30

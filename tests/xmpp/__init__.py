@@ -1,0 +1,1 @@
+"""The XMPP adapter, against a real server where there is one to talk to."""
