@@ -15,6 +15,8 @@ class Mesh:
 
     def __init__(self) -> None:
         self.nodes: list[Node] = []
+        self.tap: Callable[[bytes], object] = lambda _: None
+        """Gets every frame on the air, without FCS."""
         self.rcp = VirtualRcp(self._from_gateway)
         self._reach: dict[bytes, set[bytes]] = {}
         self._near: set[bytes] = set()
@@ -50,10 +52,12 @@ class Mesh:
                     life.cancel()
 
     def _from_gateway(self, psdu: bytes) -> bool:
+        self.tap(psdu)
         heard = [node.hears(psdu) for node in self.nodes if node.eui64 in self._near]
         return any(heard)
 
     def _from_node(self, node: Node, psdu: bytes) -> None:
+        self.tap(psdu)
         reach = self._reach[node.eui64]
         for other in self.nodes:
             if other.eui64 in reach:

@@ -17,6 +17,7 @@ from gateway.errors import AdapterError, Unreachable
 from gateway.events import State, Write
 from gateway.model import Path
 from tests.fakes import DictMemory
+from tests.lowpan import networks, tshark
 from tests.lowpan.mesh_bench import (
     LEAF,
     ND,
@@ -181,3 +182,36 @@ async def test_what_a_node_has_no_more_is_withdrawn() -> None:
         await gateway.until(lambda: there(device_of(ND), SWITCH) is None, "the withdrawal")
         assert there(device_of(ND), TEMPERATURE) is not None
         assert there(device_of(ND), Path(4, 0, 2)) is not None
+
+
+async def test_tshark_finds_nothing_wrong_with_all_that_was_on_the_air(tmp_path: FilePath) -> None:
+    mesh, gateway = Mesh(), Gateway(ND, ROUTER, LEAF)
+    add(mesh, ND, Profile.ND)
+    router = add(mesh, ROUTER, Profile.RPL)
+    add(mesh, LEAF, Profile.RPL, near=False, to=(router,))
+    air: list[bytes] = []
+    mesh.tap = air.append
+    async with mesh.running() as rcp, gateway.running(f"spinel+hdlc://{rcp.path}"):
+        for node in (ND, ROUTER, LEAF):
+            await gateway.until(lambda n=node: gateway.watches(n, TEMPERATURE), "a node")  # type: ignore[misc]
+        await gateway.hub.commander.execute(Write(device_of(LEAF), {SWITCH: True}, "test"))
+    fields = [
+        "_ws.malformed",
+        "udp.checksum.status",
+        "icmpv6.checksum.status",
+        "_ws.expert.message",
+    ]
+    # The last address that tshark checks a source-routed datagram's checksum with is the next hop.
+    frames = [networks.link_frame(psdu + bytes(2)) for psdu in air]
+    context = {0: networks.context("fd00::/64")}
+    rows = tshark.dissect(
+        tmp_path, [*fields, "ipv6.routing.segleft"], frames=frames, contexts=context
+    )
+    wrong = [
+        row
+        for row in rows
+        if row[0] or (("0" in row[1:3] or "Bad" in row[3]) and row[4] in ("", "0"))
+    ]
+    assert len(rows) > 50
+    assert not wrong
+    assert any(row[4] == "1" for row in rows)
