@@ -34,6 +34,7 @@ from adapters.lowpan.radio.interface import RadioFrame, RadioInfo, RadioSettings
 from adapters.lowpan.radio.opener import make_radio
 from adapters.lowpan.radio.url import RadioUrl
 from adapters.lowpan.router import MAX_PAYLOAD, Router, RouterConfig
+from gateway.errors import StateError
 from gateway.ports import SouthPort
 
 QUEUE_LIMIT = 64
@@ -255,5 +256,8 @@ class Network:
 
     def _keep_state(self, router: Router) -> None:
         if (state := router.state) != self._kept:
-            durable.keep_router_state(self._port, state)
             self._kept = state
+            try:
+                durable.keep_router_state(self._port, state)
+            except StateError as error:
+                log.error("nodes may take minutes to join again after a restart: %s", error)

@@ -85,11 +85,15 @@ class Objects:
             return Content(coap.NOT_FOUND)
         if place not in self.writable or method != coap.PUT:
             return Content(coap.METHOD_NOT_ALLOWED)
-        if content_format not in (None, TEXT):
-            return Content(coap.UNSUPPORTED_FORMAT)
         try:
-            value = _from_text(self.values[place], payload.decode())
-        except ValueError:
+            if self.text and content_format in (None, TEXT):
+                value = _from_text(self.values[place], payload.decode())
+            elif content_format == SENML_JSON and SENML_JSON in self.formats:
+                (record,) = json.loads(payload)
+                value = record[_label(self.values[place])]
+            else:
+                return Content(coap.UNSUPPORTED_FORMAT)
+        except (ValueError, KeyError):
             return Content(coap.BAD_REQUEST, None, b"not such a value")
         self.set(place, value)
         return Content(coap.CHANGED)

@@ -156,6 +156,16 @@ async def test_what_a_node_refuses_comes_back_as_what_it_said() -> None:
             await gateway.hub.commander.execute(Write(device_of(ND), {SWITCH: True}, "test"))
 
 
+async def test_a_node_that_takes_no_text_is_written_in_the_format_it_speaks() -> None:
+    mesh, gateway = Mesh(), Gateway(ND)
+    node = add(mesh, ND, Profile.ND, thermometer(formats=(SENML_JSON,), text=False))
+    async with mesh.running() as rcp, gateway.running(f"spinel+hdlc://{rcp.path}"):
+        await gateway.until(lambda: gateway.value(ND, SWITCH) is False, "a switch")
+        write = Write(device_of(ND), {SWITCH: True}, "test")
+        assert await gateway.hub.commander.execute(write) == Outcome(confirmed=True)
+        assert node.objects.values["/3311/0/5850"] is True
+
+
 async def test_a_node_without_ipso_objects_is_refused_with_what_it_shows() -> None:
     mesh, gateway = Mesh(), Gateway(ND)
     objects = Objects({}, others={"/riot/board": "native", "/cli/stats": "3"})

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from adapters.lowpan.coap.client import Client
 from adapters.lowpan.coap.endpoint import Peer
@@ -81,20 +81,30 @@ class Explorer:
         sources: list[Source] = []
         for source in plan.sources[:MAX_ASKED]:
             with suppress(NotFound, NotAllowed):
-                values |= await self.values(peer, source) or {}
+                if found := await self.ask(peer, source):
+                    values |= found.values
                 sources.append(source)
         return replace(plan, sources=tuple(sources)), values
 
-    async def values(self, peer: Peer, source: Source) -> Values | None:
-        """What a source shows; None if the node refuses or cannot be understood."""
+    async def ask(self, peer: Peer, source: Source) -> _Found | None:
+        """What a source shows; None if the node refuses or cannot be understood.
+
+        Raises NotFound and NotAllowed where there is nothing to be read at all.
+        """
         try:
             answer = await self._client.ask(peer, source.request)
-            return source.read(answer, time.time())
+            return _Found(source.read(answer, time.time()), answer.content_format)
         except (TimedOut, Unreachable, NotFound, NotAllowed):
             raise
         except (CommandError, DecodeError) as error:
             log.debug("%s: %s is not read: %s", peer, source.base, error)
             return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    values: Values
+    content_format: int | None
 
 
 class _Exploration:
@@ -134,13 +144,15 @@ class _Exploration:
         for wanted in self._candidates(self._tree.layout):
             source = self._tree.instance(instance, wanted)
             try:
-                found = await self._explorer.values(self._peer, source)
+                found = await self._explorer.ask(self._peer, source)
             except (NotFound, NotAllowed):
                 return False
             if found is not None:
-                self._format = wanted
+                # Some nodes answer in a format of their own choice, whatever they are asked for.
+                spoken = [f for f in STRUCTURED if f == found.content_format]
+                self._format = spoken[0] if spoken else wanted
                 self._sources.append(source)
-                self._values |= found
+                self._values |= found.values
                 return True
         self._only_single = self._format is None
         return False
@@ -170,9 +182,9 @@ class _Exploration:
         readable = [p for p in resources if self._tree.can(p, Operations.READ)]
         for source in map(self._tree.resource, readable[:MAX_ASKED]):
             try:
-                found = await self._explorer.values(self._peer, source)
+                found = await self._explorer.ask(self._peer, source)
             except (NotFound, NotAllowed):
                 continue
             if found is not None:
                 self._sources.append(source)
-                self._values |= found
+                self._values |= found.values

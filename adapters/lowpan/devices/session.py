@@ -173,7 +173,8 @@ class Session:
                 if not source.observe and source.base not in self._watched:
                     async with self._turns:
                         await self._ask(source)
-            self._report({})
+            if self._answering:
+                self._report({})
 
     async def _watch(self, source: Source) -> None:
         """Observes a resource; where the node will not tell, it is polled."""
