@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from aiocoap import Context, Message, interfaces
 from aiocoap.messagemanager import MessageManager
+from aiocoap.numbers.constants import TransportTuning
 from aiocoap.numbers.optionnumbers import OptionNumber
 from aiocoap.pipe import Pipe
 from aiocoap.tokenmanager import TokenManager
@@ -24,13 +25,22 @@ from adapters.coap.server import Server
 from adapters.coap.udp import UdpSocket, peer_name
 
 LIBRARY = "adapters.coap.aiocoap"
-logging.getLogger(LIBRARY).setLevel(logging.WARNING)  # below that it logs every repetition
+logging.getLogger(LIBRARY).setLevel(logging.ERROR)  # below that peers set its pace
 
-REMEMBERED = 8_192
-"""Commands in one EXCHANGE_LIFETIME: aiocoap keeps 3 kB of each, to know a repetition."""
+REMEMBERED = 16_384
+"""Requests kept to know their repetitions; aiocoap takes 3 kB for each, 50 MB in all."""
 
-EXCHANGE_LIFETIME_S = 247.0
-"""How long a message ID must not be used again (RFC 7252 4.8.2)."""
+
+class Once(TransportTuning):  # type: ignore[misc]
+    """For what must not be done twice: remembered for a whole EXCHANGE_LIFETIME."""
+
+    EXCHANGE_LIFETIME = 247.0
+
+
+class Again(TransportTuning):  # type: ignore[misc]
+    """For what may be repeated (RFC 7252 4.5): as long as a client retransmits, with some air."""
+
+    EXCHANGE_LIFETIME = 60.0
 
 
 class Address(interfaces.EndpointAddress):  # type: ignore[misc]
@@ -83,7 +93,8 @@ class Commands(interfaces.MessageInterface):  # type: ignore[misc]
     ) -> None:
         self._socket = socket
         self._send = send
-        self._taken: OrderedDict[tuple[Peer, int], float] = OrderedDict()
+        self._remembered: OrderedDict[tuple[Peer, int], float] = OrderedDict()
+        self._waiting: set[tuple[Peer, bytes]] = set()
         tokens = TokenManager(context)
         self._manager = MessageManager(tokens)
         self._manager.message_interface = self
@@ -91,18 +102,29 @@ class Commands(interfaces.MessageInterface):  # type: ignore[misc]
         tokens.token_interface = self._manager
         context.request_interfaces.append(tokens)
 
-    def take(self, message: Datagram, data: bytes, peer: Peer, now: float) -> bool:
-        """Passes a request on; False if there were too many of late."""
+    def take(self, message: Datagram, data: bytes, peer: Peer, now: float) -> str:
+        """Passes a request on; or the reason why not, if there is too much to do."""
+        tuning = Once() if message.code == Code.POST else Again()
         key = (peer, message.mid)
-        if key not in self._taken:
-            while self._taken and next(iter(self._taken.values())) <= now:
-                self._taken.popitem(last=False)
-            if len(self._taken) >= REMEMBERED:
-                return False
-            self._taken[key] = now + EXCHANGE_LIFETIME_S
+        if key not in self._remembered:
+            self._forget(now)
+            if len(self._remembered) >= REMEMBERED:
+                return "too many commands of late"
+            if (peer, message.token) in self._waiting:  # aiocoap would drop the earlier one
+                return "a command with this token is under way"
+            self._remembered[key] = now + tuning.EXCHANGE_LIFETIME
+            self._waiting.add((peer, message.token))
         known = datagram.without_unknown(message)
-        self.conclude(data if known is message else datagram.encode(known), peer)
-        return True
+        octets = data if known is message else datagram.encode(known)
+        request = Message.decode(octets, Address(self._socket, peer))
+        request.transport_tuning = tuning
+        self._manager.dispatch_message(request)
+        return ""
+
+    def _forget(self, now: float) -> None:
+        """Drops the oldest that aiocoap has dropped; a POST delays younger ones a little."""
+        while self._remembered and next(iter(self._remembered.values())) <= now:
+            self._remembered.popitem(last=False)
 
     def conclude(self, data: bytes, peer: Peer) -> None:
         """Passes an ACK or RST on that is not an observer's."""
@@ -112,6 +134,8 @@ class Commands(interfaces.MessageInterface):  # type: ignore[misc]
 
     def send(self, message: Message) -> None:
         self._manager.message_id |= UPPER_HALF
+        if message.code.is_response():
+            self._waiting.discard((message.remote.peer, message.token))
         self._send(message.encode(), message.remote.peer)
 
     async def recognize_remote(self, remote: object) -> bool:

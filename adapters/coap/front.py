@@ -149,9 +149,9 @@ class Front:
             response = self._read(request, message, peer)
             self._prepare(request, response, data)
             self._answer(message, response, peer)
-        elif not self._commands.take(message, data, peer, self._loop.time()):
+        elif reason := self._commands.take(message, data, peer, self._loop.time()):
             self._port.count("coap_commands_refused")
-            self._answer(message, refused(Busy("too many commands")), peer)
+            self._answer(message, refused(Busy(reason)), peer)
 
     def _answer(self, message: Datagram, response: Response, peer: Peer) -> None:
         kind, mid = Type.ACK, message.mid
