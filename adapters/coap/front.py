@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, replace
 
 from aiocoap import Context
@@ -21,8 +21,6 @@ from adapters.coap.observe import UPPER_HALF, Observer, Observers
 from adapters.coap.server import WELL_KNOWN_CORE, Server
 from adapters.coap.udp import UdpSocket, peer_name
 from gateway.errors import Busy, DecodeError
-from gateway.events import Resource
-from gateway.model import DeviceId
 from gateway.ports import NorthPort
 
 log = logging.getLogger(__name__)
@@ -48,12 +46,19 @@ _ANSWERS = {0x40 | t: 0x60 | t for t in range(9)} | {0x50 | t: 0x50 | t for t in
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """An answer's octets after the token, and while what they hold."""
+    """An answer's octets after the token; they hold while `source()` gives what it gave."""
 
-    device: DeviceId
-    resource: Resource
+    source: Callable[[], object]
+    given: object
     until: float
     tail: bytes
+
+    def holds(self, now: float) -> bool:
+        """Whether a GET would be answered so now."""
+        if now >= self.until:
+            return False
+        given = self.source()
+        return given is self.given or given == self.given
 
 
 class Front:
@@ -102,19 +107,12 @@ class Front:
         if len(data) > 4 and data[1] == Code.GET and data[0] in _ANSWERS:
             options_at = 4 + (data[0] & 15)
             prepared = self._prepared.get(data[options_at:])
-            if prepared and self._holds(prepared):
+            if prepared and prepared.holds(self._loop.time()):
                 self._send(
                     _answer_head(data, Code.CONTENT) + data[4:options_at] + prepared.tail, peer
                 )
                 return
         self._examine(data, peer)
-
-    def _holds(self, prepared: Prepared) -> bool:
-        resource = prepared.resource
-        return (
-            self._port.resource(prepared.device, resource.path) is resource
-            and self._loop.time() < prepared.until
-        )
 
     def _examine(self, data: bytes, peer: Peer) -> None:
         try:
@@ -161,15 +159,15 @@ class Front:
         self._send(head + datagram.encode_tail(response.options(), response.payload), peer)
 
     def _prepare(self, request: Request, response: Response, data: bytes) -> None:
-        if response.code != Code.CONTENT or response.observe is not None or response.block2:
+        if response.code != Code.CONTENT or response.block2 or request.observe is not None:
             return
-        if request.observe is not None or not (single := self._server.single(request)):
-            return
-        if len(self._prepared) >= PREPARED:
-            self._prepared.clear()
-        tail = datagram.encode_tail(response.options(), response.payload)
-        options = data[4 + (data[0] & 15) :]
-        self._prepared[options] = Prepared(*single, self._loop.time() + PREPARED_S, tail)
+        if source := self._server.source(request):
+            if len(self._prepared) >= PREPARED:
+                self._prepared.clear()
+            options = data[4 + (data[0] & 15) :]
+            tail = datagram.encode_tail(response.options(), response.payload)
+            until = self._loop.time() + PREPARED_S
+            self._prepared[options] = Prepared(source, source(), until, tail)
 
     # --- observing ---
 
