@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import replace
 
 from aiocoap import Context, Message, interfaces
@@ -32,15 +32,36 @@ REMEMBERED = 16_384
 
 
 class Once(TransportTuning):  # type: ignore[misc]
-    """For what must not be done twice: remembered for a whole EXCHANGE_LIFETIME."""
+    """For what must not be done twice: remembered as long as RFC 7252 4.8.2 says."""
 
     EXCHANGE_LIFETIME = 247.0
 
 
 class Again(TransportTuning):  # type: ignore[misc]
-    """For what may be repeated (RFC 7252 4.5): as long as a client retransmits, with some air."""
+    """For what may be repeated (RFC 7252 4.5): as long as clients retransmit, with some air."""
 
     EXCHANGE_LIFETIME = 60.0
+
+
+class Recent:
+    """What was added in the last `lifetime_s`, at most `limit` of it."""
+
+    def __init__(self, lifetime_s: float, limit: int) -> None:
+        self._lifetime_s = lifetime_s
+        self._limit = limit
+        self._ends: OrderedDict[Hashable, float] = OrderedDict()
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._ends
+
+    def add(self, key: Hashable, now: float) -> bool:
+        """Whether there was room."""
+        while self._ends and next(iter(self._ends.values())) <= now:
+            self._ends.popitem(last=False)
+        if len(self._ends) >= self._limit:
+            return False
+        self._ends[key] = now + self._lifetime_s
+        return True
 
 
 class Address(interfaces.EndpointAddress):  # type: ignore[misc]
@@ -93,7 +114,8 @@ class Commands(interfaces.MessageInterface):  # type: ignore[misc]
     ) -> None:
         self._socket = socket
         self._send = send
-        self._remembered: OrderedDict[tuple[Peer, int], float] = OrderedDict()
+        self._once = Recent(Once.EXCHANGE_LIFETIME, REMEMBERED // 2)
+        self._again = Recent(Again.EXCHANGE_LIFETIME, REMEMBERED // 2)
         self._waiting: set[tuple[Peer, bytes]] = set()
         tokens = TokenManager(context)
         self._manager = MessageManager(tokens)
@@ -104,27 +126,21 @@ class Commands(interfaces.MessageInterface):  # type: ignore[misc]
 
     def take(self, message: Datagram, data: bytes, peer: Peer, now: float) -> str:
         """Passes a request on; or the reason why not, if there is too much to do."""
-        tuning = Once() if message.code == Code.POST else Again()
+        once = message.code == Code.POST
+        recent = self._once if once else self._again
         key = (peer, message.mid)
-        if key not in self._remembered:
-            self._forget(now)
-            if len(self._remembered) >= REMEMBERED:
-                return "too many commands of late"
+        if key not in recent:
             if (peer, message.token) in self._waiting:  # aiocoap would drop the earlier one
                 return "a command with this token is under way"
-            self._remembered[key] = now + tuning.EXCHANGE_LIFETIME
+            if not recent.add(key, now):
+                return "too many commands of late"
             self._waiting.add((peer, message.token))
         known = datagram.without_unknown(message)
         octets = data if known is message else datagram.encode(known)
         request = Message.decode(octets, Address(self._socket, peer))
-        request.transport_tuning = tuning
+        request.transport_tuning = Once() if once else Again()
         self._manager.dispatch_message(request)
         return ""
-
-    def _forget(self, now: float) -> None:
-        """Drops the oldest that aiocoap has dropped; a POST delays younger ones a little."""
-        while self._remembered and next(iter(self._remembered.values())) <= now:
-            self._remembered.popitem(last=False)
 
     def conclude(self, data: bytes, peer: Peer) -> None:
         """Passes an ACK or RST on that is not an observer's."""
@@ -145,7 +161,7 @@ class Commands(interfaces.MessageInterface):  # type: ignore[misc]
         """This server asks nobody anything."""
 
     async def shutdown(self) -> None:
-        """The socket is not ours to close."""
+        self._socket.close()
 
 
 class Site:

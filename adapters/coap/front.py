@@ -1,7 +1,7 @@
 """A UDP listener: reads are answered here at once, commands go through aiocoap's message layer.
 
-Every datagram is checked before anything else sees it. A GET of one resource that was asked
-before in the same words is answered from prepared octets: about 3 us of Python.
+Every datagram is checked before anything else sees it. A GET that was asked before in the same
+words is answered from prepared octets: about 4 us of Python, where aiocoap takes 300.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, replace
+from itertools import count
 
 from aiocoap import Context
 
@@ -40,6 +41,9 @@ PREPARED_S = 1.0
 TICK_S = 0.5
 """How often overdue acknowledgements are looked for; ACK_TIMEOUT is four times that."""
 
+QUIET_TICKS = 120
+"""How often those are looked for who acknowledged nothing for a day: once a minute."""
+
 _ANSWERS = {0x40 | t: 0x60 | t for t in range(9)} | {0x50 | t: 0x50 | t for t in range(9)}
 """First octet of a CON or NON request (with its token length): that of the answer."""
 
@@ -62,7 +66,7 @@ class Prepared:
 
 
 class Front:
-    """One socket between clients, the tree and aiocoap, from its making until `close`."""
+    """One socket between clients, the tree and aiocoap, from its making until `stop`."""
 
     def __init__(
         self,
@@ -82,10 +86,9 @@ class Front:
         self._notices: dict[Hashable, tuple[float, Code, bytes]] = {}
         self._loop.add_reader(socket.fileno(), self._readable)
 
-    def close(self) -> None:
-        """Stops to answer; nobody is told."""
+    def stop(self) -> None:
+        """Hears nothing any more; the socket closes when aiocoap's context shuts down."""
         self._loop.remove_reader(self.socket.fileno())
-        self.socket.close()
 
     # --- datagrams in ---
 
@@ -108,9 +111,7 @@ class Front:
             options_at = 4 + (data[0] & 15)
             prepared = self._prepared.get(data[options_at:])
             if prepared and prepared.holds(self._loop.time()):
-                self._send(
-                    _answer_head(data, Code.CONTENT) + data[4:options_at] + prepared.tail, peer
-                )
+                self._send(_head_of_content(data) + data[4:options_at] + prepared.tail, peer)
                 return
         self._examine(data, peer)
 
@@ -241,7 +242,7 @@ class Front:
 
     async def keep_telling(self) -> None:
         """Repeats what was not acknowledged, until cancelled."""
-        while True:
+        for tick in count(1):
             await asyncio.sleep(TICK_S)
             now = self._loop.time()
             for sent, observer in enumerate(self.observers.overdue(now), 1):
@@ -251,7 +252,8 @@ class Front:
                     self._send(observer.datagram, observer.endpoint.peer)
                 if sent % BURST == 0:
                     await asyncio.sleep(0)
-            await self.tell(self.observers.unconfirmed(now))
+            if tick % QUIET_TICKS == 0:
+                await self.tell(self.observers.unconfirmed(now))
 
     # --- datagrams out ---
 
@@ -272,9 +274,10 @@ class Front:
             self.observers.unreachable(peer)
 
 
-def _answer_head(data: bytes, code: int) -> bytes:
+def _head_of_content(data: bytes) -> bytes:
+    """Type, code and message ID of the 2.05 answer to a GET; as `_answer`, but quicker."""
     high = data[2] | (data[0] & 0x10) << 3  # NON: an ID of the upper half
-    return bytes((_ANSWERS[data[0]], code, high, data[3]))
+    return bytes((_ANSWERS[data[0]], Code.CONTENT, high, data[3]))
 
 
 def _mid(data: bytes) -> int:

@@ -138,12 +138,10 @@ def writes(
     Resources that the device does not implement are ignored, unless nothing remains. A
     replacement must name every mandatory writable resource.
     """
-    resources = existing(port, target)
-    present = {resource.path for resource in resources}
+    present = {resource.path for resource in existing(port, target)}
+    arrays = {path.upto(3) for path in present if len(path) == 4}
     kept = {
-        path: value
-        for path, value in values.items()
-        if path in present or path.upto(3) in {p.upto(3) for p in present if len(p) == 4}
+        path: value for path, value in values.items() if path in present or path.upto(3) in arrays
     }
     for path in kept:
         if not allows(port.registry, path, Operations.WRITE):

@@ -75,9 +75,8 @@ async def test_libcoap_observes(home: HubBench, served: Served) -> None:
         await process.wait()
 
 
-async def test_a_lossy_way_costs_time_only(served: Served) -> None:
-    lossy = [coap_client(served.port, VALUE, "-l", "30%", "-B", "30") for _ in range(4)]
-    assert [result.out for result in await asyncio.gather(*lossy)] == ["21.5\n"] * 4
+async def test_a_lost_datagram_costs_time_only(served: Served) -> None:
+    assert (await coap_client(served.port, VALUE, "-l", "1")).out == "21.5\n"
 
 
 # --- addresses ---
