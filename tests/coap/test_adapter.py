@@ -7,10 +7,12 @@ import pytest
 from pydantic import ValidationError
 
 from adapters.coap.adapter import Coap, CoapSection, parse_listen
+from adapters.coap.messages import Code
 from gateway.errors import AdapterError
 from gateway.model import Path
+from gateway.policy import ReportRule
 from tests.coap.conftest import Serve
-from tests.fakes import HubBench
+from tests.fakes import STATION, HubBench
 
 
 def test_by_default_only_this_machine_is_served() -> None:
@@ -89,3 +91,27 @@ async def test_a_device_that_joins_is_listed_and_served_at_once(
     assert (await peer.ask("/weather/3304/0/5700")).payload == b"55"
     links = await peer.ask("/.well-known/core", (15, b"href=/weather/3304*"))
     assert links.payload.startswith(b"</weather/3304>")
+
+
+@pytest.mark.parametrize("path", ["/weather/3303/0/5700", "/weather/3303/0", "/weather/3303"])
+async def test_a_read_gives_the_newest_value_whether_it_was_told_to_observers_or_not(
+    home: HubBench, serve: Serve, path: str
+) -> None:
+    home.rules(report=ReportRule(deadband=100.0))
+    peer = (await serve()).peer()
+    seen = set()
+    for value in range(10):
+        home.say({Path(3303, 0, 5700): float(value)})
+        seen.add((await peer.ask(path)).payload)
+        seen.add((await peer.ask(path)).payload)
+    assert len(seen) == 10
+
+
+async def test_what_is_gone_is_gone_at_once(home: HubBench, serve: Serve) -> None:
+    peer = (await serve()).peer()
+    for _ in range(2):
+        assert (await peer.ask("/weather/3303/0/5700")).payload == b"21.5"
+    home.south.withdraw(STATION, Path(3303, 0, 5700))
+    assert (await peer.ask("/weather/3303/0/5700")).code == Code.NOT_FOUND
+    home.hub.forget(STATION)
+    assert (await peer.ask("/weather/3/0/0")).code == Code.NOT_FOUND

@@ -4,9 +4,13 @@ import asyncio
 from typing import Any
 
 import pytest
+from aiocoap import Context
 
-from adapters.coap.datagram import Type
+from adapters.coap.commands import Commands, Recent, Site
+from adapters.coap.datagram import Datagram, Type, decode, encode
 from adapters.coap.messages import Code
+from adapters.coap.server import Server
+from adapters.coap.udp import UdpSocket
 from gateway.events import Command, Execute, Outcome
 from gateway.model import Path
 from gateway.policy import DeviceRule
@@ -124,6 +128,28 @@ async def test_a_non_confirmable_command_has_a_non_confirmable_answer(
     enable(home)
     answer = await served.peer().ask(ON, TEXT, code=Code.PUT, payload=b"1", kind=Type.NON)
     assert (answer.type, answer.code) == (Type.NON, Code.CHANGED)
+
+
+async def test_the_librarys_message_ids_stay_in_the_upper_half(home: HubBench) -> None:
+    sent: asyncio.Queue[int] = asyncio.Queue()
+    context = Context(serversite=Site(Server(home.north)))
+    commands = Commands(
+        context, UdpSocket("127.0.0.1", 0), lambda octets, _: sent.put_nowait(decode(octets).mid)
+    )
+    commands._manager.message_id = 0xFFFE
+    for number in range(3):
+        request = Datagram(Type.NON, Code.PUT, number, bytes([number]), ((11, b"3"),))
+        assert commands.take(request, encode(request), ("127.0.0.1", 9), 0.0) == ""
+        assert await sent.get() == (0xFFFE, 0xFFFF, 0x8000)[number]
+    await context.shutdown()
+
+
+async def test_requests_are_counted_and_forgotten_in_time() -> None:
+    recent = Recent(lifetime_s=60, limit=2)
+    assert [recent.add("a", 0), recent.add("b", 1), recent.add("c", 2)] == [True, True, False]
+    assert "c" not in recent
+    assert recent.add("c", 60)
+    assert ("a" in recent, "b" in recent) == (False, True)
 
 
 async def test_notifications_and_late_answers_to_one_client_never_share_a_message_id(
