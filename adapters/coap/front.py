@@ -47,6 +47,10 @@ QUIET_TICKS = 120
 _ANSWERS = {0x40 | t: 0x60 | t for t in range(9)} | {0x50 | t: 0x50 | t for t in range(9)}
 """First octet of a CON or NON request (with its token length): that of the answer."""
 
+_RST = 0x70
+_CONCLUSIONS = frozenset({b"\x60\x00", b"\x70\x00"})
+"""The first octets of an empty ACK and of a RST; two more make it whole."""
+
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
@@ -107,13 +111,21 @@ class Front:
                 self._take(data, peer)
 
     def _take(self, data: bytes, peer: Peer) -> None:
-        if len(data) > 4 and data[1] == Code.GET and data[0] in _ANSWERS:
-            options_at = 4 + (data[0] & 15)
-            prepared = self._prepared.get(data[options_at:])
-            if prepared and prepared.holds(self._loop.time()):
-                self._send(_head_of_content(data) + data[4:options_at] + prepared.tail, peer)
-                return
-        self._examine(data, peer)
+        if len(data) == 4 and data[:2] in _CONCLUSIONS:
+            self._conclude(data, peer)
+        elif not self._answer_again(data, peer):
+            self._examine(data, peer)
+
+    def _answer_again(self, data: bytes, peer: Peer) -> bool:
+        """Answers a GET from prepared octets; False if there are none that hold."""
+        if len(data) <= 4 or data[1] != Code.GET or data[0] not in _ANSWERS:
+            return False
+        options_at = 4 + (data[0] & 15)
+        prepared = self._prepared.get(data[options_at:])
+        if prepared is None or not prepared.holds(self._loop.time()):
+            return False
+        self._send(_head_of_content(data) + data[4:options_at] + prepared.tail, peer)
+        return True
 
     def _examine(self, data: bytes, peer: Peer) -> None:
         try:
@@ -124,9 +136,9 @@ class Front:
             if len(data) >= 4 and data[0] >> 4 == 4:  # version 1, confirmable
                 self._send(datagram.head(Type.RST, Code.EMPTY, _mid(data)), peer)
             return
-        if message.type in {Type.ACK, Type.RST}:
-            self._conclude(message, data, peer)
-        elif 0 < message.code < 32:
+        if message.type in {Type.ACK, Type.RST}:  # not empty: they answer what nobody asked
+            return
+        if 0 < message.code < 32:
             self._serve(message, data, peer)
         elif message.type is Type.CON:  # a ping, a response to nothing, a reserved code
             self._send(datagram.head(Type.RST, Code.EMPTY, message.mid), peer)
@@ -230,14 +242,14 @@ class Front:
             self._notices[key] = (now + PREPARED_S, response.code, tail)
         return response.code, tail
 
-    def _conclude(self, message: Datagram, data: bytes, peer: Peer) -> None:
-        if message.code != Code.EMPTY:
-            return
-        if not self.observers.sent(peer, message.mid):
+    def _conclude(self, data: bytes, peer: Peer) -> None:
+        """Takes an empty ACK or RST: of a notification, or of a command's late answer."""
+        mid = _mid(data)
+        if not self.observers.sent(peer, mid):
             self._commands.conclude(data, peer)
-        elif message.type is Type.RST:
-            self.observers.reset(peer, message.mid)
-        elif behind := self.observers.acknowledged(peer, message.mid, self._loop.time()):
+        elif data[0] == _RST:
+            self.observers.reset(peer, mid)
+        elif behind := self.observers.acknowledged(peer, mid, self._loop.time()):
             self._notify(behind)
 
     async def keep_telling(self) -> None:
