@@ -28,7 +28,7 @@ ATTACHED_LIMIT = 4_096
 _NUMERIC = frozenset(
     {ResourceType.INTEGER, ResourceType.UNSIGNED, ResourceType.FLOAT, ResourceType.TIME}
 )
-_WHOLE = re.compile(r"[0-9]{1,10}")
+_WHOLE = re.compile(r"[0-9]{1,18}")
 _DECIMAL = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?")
 _XS_DECIMAL = re.compile(r"[+-]?([0-9]{1,40}(\.[0-9]{0,40})?|\.[0-9]{1,40})")
 
