@@ -1,5 +1,6 @@
 """Stand-ins for clocks, disk and adapters, small enough to be believed."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -113,12 +114,15 @@ class ScriptedSouth:
     def __init__(self) -> None:
         self.commands: list[Command] = []
         self.answer: Outcome | Exception = Outcome(confirmed=True)
+        self.gate: asyncio.Event | None = None
 
     async def run(self) -> None:
         raise AssertionError("never started")
 
     async def execute(self, command: Command) -> Outcome:
         self.commands.append(command)
+        if self.gate:
+            await self.gate.wait()
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
