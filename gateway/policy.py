@@ -84,7 +84,7 @@ class Reporter:
 
     A change inside the minimum interval is held back and due when the interval ends, so the
     newest value is always told in the end; also when it went back, since a server may have shown
-    what was held, together with a neighbour that was told. One entry a resource: bounded by the store.
+    what was held, together with a neighbour. One entry a resource: bounded by the store.
     """
 
     def __init__(self) -> None:
