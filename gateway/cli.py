@@ -88,8 +88,14 @@ def run(config: FilePath, state: FilePath) -> None:
 @cli.command()
 @_config_option
 def check(config: FilePath) -> None:
-    """Check the configuration; every fault is told at once."""
+    """Check the configuration and object definitions; every fault is told at once."""
     loaded = load(config)
+    if folder := loaded.gateway.definitions:
+        from gateway.ddf import load_folder
+        from gateway.registry import Registry
+
+        for fault in load_folder(folder, Registry.builtin()):
+            click.echo(f"warning: {fault}", err=True)
     click.echo(
         f"{config} is valid: adapters {', '.join(loaded.adapters) or 'none'}; "
         f"{len(loaded.rules.devices)} devices listed"

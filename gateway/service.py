@@ -65,7 +65,8 @@ class Service:
         """
         registry = Registry.builtin()
         if self._config.gateway.definitions:
-            load_folder(self._config.gateway.definitions, registry)
+            for fault in load_folder(self._config.gateway.definitions, registry):
+                log.warning("%s", fault)
         state = StateDatabase(self._state_folder)
         hub = Hub(registry, self._config.rules, state)
         try:

@@ -250,3 +250,13 @@ def test_a_service_manager_that_is_gone_does_not_end_the_daemon(
     status, log = daemon.end()
     assert status == 0
     assert "systemd cannot be told READY=1" in log
+
+
+def test_check_names_the_bad_object_definitions(tmp_path: FilePath) -> None:
+    daemon = Daemon(tmp_path, CORE.replace("[gateway]", '[gateway]\ndefinitions = "{folder}"'))
+    (tmp_path / "lamp.xml").write_text("<LWM2M>\n<Object>")
+    done = daemon.command("check", "--config", str(daemon.config))
+    assert done.returncode == 0
+    assert "lamp.xml is set aside: line 2: not XML" in done.stderr
+    daemon.start()
+    assert "lamp.xml is set aside: line 2: not XML" in daemon.end()[1]
