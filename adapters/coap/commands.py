@@ -51,17 +51,22 @@ class Recent:
         self._limit = limit
         self._ends: OrderedDict[Hashable, float] = OrderedDict()
 
-    def __contains__(self, key: Hashable) -> bool:
+    def holds(self, key: Hashable, now: float) -> bool:
+        """Whether the key was added lately."""
+        while self._ends and next(iter(self._ends.values())) <= now:
+            self._ends.popitem(last=False)
         return key in self._ends
 
     def add(self, key: Hashable, now: float) -> bool:
-        """Whether there was room."""
-        while self._ends and next(iter(self._ends.values())) <= now:
-            self._ends.popitem(last=False)
+        """Adds a key that it does not hold; False if there is no room."""
         if len(self._ends) >= self._limit:
             return False
         self._ends[key] = now + self._lifetime_s
         return True
+
+    def discard(self, key: Hashable) -> None:
+        """Forgets a key before its time."""
+        self._ends.pop(key, None)
 
 
 class Address(interfaces.EndpointAddress):  # type: ignore[misc]
@@ -116,7 +121,7 @@ class Commands(interfaces.MessageInterface):  # type: ignore[misc]
         self._send = send
         self._once = Recent(Once.EXCHANGE_LIFETIME, REMEMBERED // 2)
         self._again = Recent(Again.EXCHANGE_LIFETIME, REMEMBERED // 2)
-        self._waiting: set[tuple[Peer, bytes]] = set()
+        self._waiting = Recent(Once.EXCHANGE_LIFETIME, REMEMBERED)
         tokens = TokenManager(context)
         self._manager = MessageManager(tokens)
         self._manager.message_interface = self
@@ -128,13 +133,12 @@ class Commands(interfaces.MessageInterface):  # type: ignore[misc]
         """Passes a request on; or the reason why not, if there is too much to do."""
         once = message.code == Code.POST
         recent = self._once if once else self._again
-        key = (peer, message.mid)
-        if key not in recent:
-            if (peer, message.token) in self._waiting:  # aiocoap would drop the earlier one
+        key, reply = (peer, message.mid), (peer, message.token)
+        if not recent.holds(key, now):
+            if self._waiting.holds(reply, now):  # aiocoap would drop the earlier one
                 return "a command with this token is under way"
-            if not recent.add(key, now):
+            if not recent.add(key, now) or not self._waiting.add(reply, now):
                 return "too many commands of late"
-            self._waiting.add((peer, message.token))
         known = datagram.without_unknown(message)
         octets = data if known is message else datagram.encode(known)
         request = Message.decode(octets, Address(self._socket, peer))

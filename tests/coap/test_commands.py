@@ -147,9 +147,12 @@ async def test_the_librarys_message_ids_stay_in_the_upper_half(home: HubBench) -
 async def test_requests_are_counted_and_forgotten_in_time() -> None:
     recent = Recent(lifetime_s=60, limit=2)
     assert [recent.add("a", 0), recent.add("b", 1), recent.add("c", 2)] == [True, True, False]
-    assert "c" not in recent
+    assert [recent.holds(key, 59) for key in "abc"] == [True, True, False]
+    assert [recent.holds(key, 60) for key in "abc"] == [False, True, False]
     assert recent.add("c", 60)
-    assert ("a" in recent, "b" in recent) == (False, True)
+    recent.discard("b")
+    recent.discard("b")
+    assert [recent.holds(key, 60) for key in "abc"] == [False, False, True]
 
 
 async def test_notifications_and_late_answers_to_one_client_never_share_a_message_id(

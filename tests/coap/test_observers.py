@@ -72,6 +72,8 @@ def test_an_observer_who_registers_again_takes_its_own_place(observers: Observer
     assert list(observers.at(DEVICE, VALUE)) == [second]
     assert not observers.wants(first)
     assert len(observers) == 1
+    _, mid = tell(observers, second, 0)
+    assert tell(observers, register(observers), 0)[1] == (mid + 1) & 0x7FFF
 
 
 def test_message_ids_count_up_for_each_client_in_the_lower_half(observers: Observers) -> None:
