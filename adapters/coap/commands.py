@@ -27,8 +27,8 @@ from adapters.coap.udp import UdpSocket, peer_name
 LIBRARY = "adapters.coap.aiocoap"
 logging.getLogger(LIBRARY).setLevel(logging.ERROR)  # below that peers set its pace
 
-REMEMBERED = 16_384
-"""Requests kept to know their repetitions; aiocoap takes 3 kB for each, 50 MB in all."""
+REMEMBERED = 24_576
+"""Requests kept to know their repetitions, a third for what must not be done twice. 60 MB."""
 
 
 class Once(TransportTuning):  # type: ignore[misc]
@@ -38,9 +38,9 @@ class Once(TransportTuning):  # type: ignore[misc]
 
 
 class Again(TransportTuning):  # type: ignore[misc]
-    """For what may be repeated (RFC 7252 4.5): as long as clients retransmit, with some air."""
+    """For what may be done twice (RFC 7252 4.5): until the second repetition, to spare a radio."""
 
-    EXCHANGE_LIFETIME = 60.0
+    EXCHANGE_LIFETIME = 10.0
 
 
 class Recent:
@@ -119,8 +119,8 @@ class Commands(interfaces.MessageInterface):  # type: ignore[misc]
     ) -> None:
         self._socket = socket
         self._send = send
-        self._once = Recent(Once.EXCHANGE_LIFETIME, REMEMBERED // 2)
-        self._again = Recent(Again.EXCHANGE_LIFETIME, REMEMBERED // 2)
+        self._once = Recent(Once.EXCHANGE_LIFETIME, REMEMBERED // 3)
+        self._again = Recent(Again.EXCHANGE_LIFETIME, 2 * REMEMBERED // 3)
         self._waiting = Recent(Once.EXCHANGE_LIFETIME, REMEMBERED)
         tokens = TokenManager(context)
         self._manager = MessageManager(tokens)
