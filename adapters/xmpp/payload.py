@@ -13,7 +13,7 @@ from typing import Literal
 from gateway.errors import EncodeError
 from gateway.events import Availability, Device, Resource, State
 from gateway.model import DeviceId, Operations, Path, ResourceType, Value, urn
-from gateway.registry import Registry
+from gateway.registry import Registry, ResourceDefinition
 from gateway.senml import Record, to_xml
 from gateway.units import senml_unit
 
@@ -78,10 +78,8 @@ def values(
     records: list[Record] = []
     for resource in resources:
         path, value = resource.path, resource.value
-        definition = registry.resource(path[0], path[2]) if len(path) > 2 else None
-        if value is None or definition is None or Operations.READ not in definition.operations:
-            continue
-        if path.object in _PRIVATE_OBJECTS or (scope and not scope.covers(path)):
+        definition = readable(resource, registry)
+        if definition is None or (scope and not scope.covers(path)):
             continue
         unit: Value | None = definition.units
         if not unit and definition.type is ResourceType.FLOAT:
@@ -90,6 +88,15 @@ def values(
         known_unit = senml_unit(unit) if numeric and isinstance(unit, str) else None
         records.append(Record(f"{urn(device)}{path}", value, known_unit, resource.at))
     return _pack(records, base) if records else None
+
+
+def readable(resource: Resource, registry: Registry) -> ResourceDefinition | None:
+    """The definition of a resource that clients may see; None for keys and executables."""
+    path = resource.path
+    if resource.value is None or len(path) < 3 or path.object in _PRIVATE_OBJECTS:
+        return None
+    definition = registry.resource(path[0], path[2])
+    return definition if definition and Operations.READ in definition.operations else None
 
 
 def status(device: DeviceId, known: Device | None, rssi_dbm: Value | None, now: float) -> Pack:

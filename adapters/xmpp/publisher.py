@@ -13,10 +13,10 @@ from typing import assert_never
 
 from adapters.xmpp import payload
 from adapters.xmpp.config import XmppSection
+from adapters.xmpp.errors import NoAnswer, SessionLost, StanzaError
 from adapters.xmpp.payload import META, STATUS, Layout, Pack
 from adapters.xmpp.pubsub import FORBIDDEN, Pubsub
 from adapters.xmpp.queue import Key, KeyQueue
-from adapters.xmpp.session import NoAnswer, SessionLost, StanzaError
 from gateway.errors import AdapterError
 from gateway.events import Change, Device, DeviceChanged, Event, Removed
 from gateway.model import GATEWAY, DeviceId, Path, eui64, printable
@@ -65,11 +65,6 @@ class Publisher:
     def waiting(self) -> int:
         """Items that the server does not have yet in their newest form."""
         return len(self._queue)
-
-    async def feed(self) -> None:
-        """Takes what the hub tells, in a session and without one; until cancelled."""
-        while True:
-            self.absorb(await self._port.outbox.take())
 
     def absorb(self, event: Event) -> None:
         """Notes which items an event touches."""

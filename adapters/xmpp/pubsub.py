@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from adapters.xmpp import stanzas
-from adapters.xmpp.session import NoAnswer, Session, StanzaError
+from adapters.xmpp.errors import NoAnswer, StanzaError
+from adapters.xmpp.session import Session
 from gateway.senml import NAMESPACE
 
 log = logging.getLogger(__name__)

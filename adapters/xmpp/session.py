@@ -21,6 +21,7 @@ from slixmpp.xmlstream.handler import Callback
 from slixmpp.xmlstream.matcher import MatchXPath
 
 from adapters.xmpp import scram as _scram  # noqa: F401  (registers itself with slixmpp)
+from adapters.xmpp.errors import BadCredentials, CannotLogIn, NoAnswer, SessionLost, StanzaError
 from adapters.xmpp.stanzas import ping
 from gateway.errors import AdapterError
 
@@ -49,32 +50,6 @@ _MECHANISMS = {
 }
 
 Kind = Literal["get", "set"]
-
-
-class SessionLost(AdapterError):
-    """The connection to the server is gone."""
-
-
-class CannotLogIn(AdapterError):
-    """There is no session; trying again later may help."""
-
-
-class BadCredentials(CannotLogIn):
-    """The server refuses account or password; a person has to do something."""
-
-
-class NoAnswer(AdapterError):
-    """A request was not answered in time."""
-
-
-class StanzaError(AdapterError):
-    """A request was refused. `condition` and `type` as in RFC 6120 8.3."""
-
-    def __init__(self, condition: str, type: str = "cancel", text: str = "") -> None:
-        super().__init__(f"{condition}: {text}" if text else condition)
-        self.condition = condition
-        self.type = type
-        self.text = text
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,9 +254,11 @@ def _first(error: Exception) -> Exception:
 def _client(account: Account) -> ClientXMPP:
     mechanisms = {"use_mechs": _MECHANISMS, "encrypted_plain": False}
     client = ClientXMPP(
-        account.jid, account.password, plugin_config={"feature_mechanisms": mechanisms}
+        account.jid,
+        account.password,
+        plugin_config={"feature_mechanisms": mechanisms},
+        ssl_context=_tls(account.ca_file),
     )
-    client.ssl_context = _tls(account.ca_file)
     client.enable_direct_tls = account.direct_tls
     client.enable_starttls = not account.direct_tls
     client.enable_plaintext = False

@@ -19,18 +19,10 @@ import click
 
 from adapters.xmpp import stanzas
 from adapters.xmpp.config import read_password
+from adapters.xmpp.errors import BadCredentials, CannotLogIn, NoAnswer, SessionLost, StanzaError
 from adapters.xmpp.merge import Update, View
 from adapters.xmpp.pubsub import find_service
-from adapters.xmpp.session import (
-    Account,
-    BadCredentials,
-    CannotLogIn,
-    NoAnswer,
-    Session,
-    SessionLost,
-    StanzaError,
-    login,
-)
+from adapters.xmpp.session import Account, Session, login
 from adapters.xmpp.stanzas import Deleted, NodeEvent, Published
 from gateway.errors import AdapterError, GatewayError
 from gateway.model import ObjLink, printable
