@@ -13,7 +13,7 @@ from adapters.xmpp.control import READER, Control
 from adapters.xmpp.payload import readable
 from gateway.errors import CommandError, InvalidValue
 from gateway.events import Change, Device, Event, Removed
-from gateway.model import GATEWAY, DeviceId, Path, Value
+from gateway.model import GATEWAY, DeviceId, Path, Value, printable
 
 MAX_DELAY_S = 60.0
 """A `set` that waited longer in offline storage is not carried out: it would come as a surprise."""
@@ -27,6 +27,9 @@ WATCH_S = 8 * 3600.0
 
 MAX_LINES = 60
 """Of one answer; longer ones are cut with a word on how to ask for less."""
+
+MAX_VALUE_LENGTH = 300
+"""Of a text in an answer."""
 
 MAX_LINE_LENGTH = 2_000
 """Of what is asked; the longest command with a long text in it."""
@@ -189,7 +192,7 @@ class Chat:
         if resource is None:
             return str(path)[1:]
         line = self._control.line(resource)
-        return f"{str(path)[1:]} {line.label}: {line.text}"
+        return f"{str(path)[1:]} {line.label}: {printable(line.text, MAX_VALUE_LENGTH)}"
 
 
 def _word(words: list[str], number: int, usage: str) -> str:

@@ -14,7 +14,7 @@ from adapters.xmpp.errors import Forbidden
 from adapters.xmpp.payload import readable
 from gateway.errors import Busy, InvalidValue, NotFound
 from gateway.events import Device, Execute, Resource, Write
-from gateway.model import DeviceId, Operations, Path, ResourceType, eui64, parse_device_id
+from gateway.model import GATEWAY, DeviceId, Operations, Path, ResourceType, eui64, parse_device_id
 from gateway.ports import NorthPort
 from gateway.registry import ResourceDefinition
 from gateway.text import from_text, to_text
@@ -54,6 +54,7 @@ class Control:
     def check(self, asker: str, needed: Role) -> None:
         """Forbidden if the asker has no such role."""
         if not self.roles.allow(asker, needed):
+            self.port.count("xmpp_requests_refused")
             raise Forbidden(f"this needs the role of {needed}, under [xmpp.roles]")
 
     def devices(self, asker: str) -> Sequence[Device]:
@@ -65,7 +66,9 @@ class Control:
         """The device that `text` means: its prefix, its identity, its EUI-64, or `gateway`."""
         self.check(asker, READER)
         text = text.strip()
-        if found := self.port.device("" if text == "gateway" else text or " "):
+        if text and (found := self.port.device(text)):
+            return found
+        if text == GATEWAY and (found := self.port.device("")):
             return found
         try:
             found = self.port.device_by_id(parse_device_id(text))

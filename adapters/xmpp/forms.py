@@ -18,6 +18,16 @@ _DATATYPES = {
 }
 
 
+MAX_TABLE_LENGTH = 100_000
+"""Servers end the connection at about 256 KiB a stanza; non-ASCII text takes two bytes or more."""
+
+MARKUP_LENGTH = 60
+"""What XML adds to each cell."""
+
+MAX_OPTIONS = 200
+"""Nobody looks through a longer list: the field is a text then."""
+
+
 @dataclass(frozen=True, slots=True)
 class Field:
     """One field of a form; `options` are values and their labels, `datatype` as in XEP-0122."""
@@ -50,13 +60,20 @@ def form(title: str, fields: Iterable[Field]) -> ET.Element:
 
 
 def table(title: str, columns: Mapping[str, str], rows: Iterable[Mapping[str, str]]) -> ET.Element:
-    """A table: columns by name with their labels, and what each row has in them."""
+    """A table: columns by name with their labels, and what each row has in them.
+
+    Rows are left out from where it would be too long for a stanza.
+    """
+    length = 0
     root = _titled("result", title)
     reported = ET.SubElement(root, f"{{{FORM}}}reported")
     for var, label in columns.items():
         attributes = {"var": var, "label": label, "type": "text-single"}
         ET.SubElement(reported, f"{{{FORM}}}field", attributes)
     for row in rows:
+        length += sum(len(row.get(var, "")) + MARKUP_LENGTH for var in columns)
+        if length > MAX_TABLE_LENGTH:
+            break
         item = ET.SubElement(root, f"{{{FORM}}}item")
         for var in columns:
             field = ET.SubElement(item, f"{{{FORM}}}field", {"var": var})
@@ -71,7 +88,9 @@ def _titled(type: str, title: str) -> ET.Element:
 
 
 def _field(field: Field) -> ET.Element:
-    attributes = {"var": field.var, "label": field.label, "type": field.type}
+    crowded = len(field.options) > MAX_OPTIONS
+    kind = "text-single" if crowded else field.type
+    attributes = {"var": field.var, "label": field.label, "type": kind}
     element = ET.Element(f"{{{FORM}}}field", attributes)
     if field.datatype:
         validate = ET.SubElement(element, f"{{{VALIDATE}}}validate", {"datatype": field.datatype})
@@ -82,7 +101,7 @@ def _field(field: Field) -> ET.Element:
         ET.SubElement(element, f"{{{FORM}}}required")
     if field.value:
         ET.SubElement(element, f"{{{FORM}}}value").text = field.value
-    for value, label in field.options:
+    for value, label in () if crowded else field.options:
         option = ET.SubElement(element, f"{{{FORM}}}option", {"label": label})
         ET.SubElement(option, f"{{{FORM}}}value").text = value
     return element

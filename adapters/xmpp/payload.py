@@ -106,7 +106,7 @@ def status(device: DeviceId, known: Device | None, rssi_dbm: Value | None, now: 
         "online": availability.state is State.ONLINE,
         "state": availability.state.value,
         "reason": availability.reason,
-        "last_seen": known.last_seen if known else None,
+        "last_seen": _rounded(known.last_seen) if known else None,
     }
     records = _said(urn(device), texts, now)
     if isinstance(rssi_dbm, int | float) and known:
@@ -121,7 +121,7 @@ def stopped(device: Device, now: float) -> Pack:
         "online": False,
         "state": gone.state.value,
         "reason": gone.reason,
-        "last_seen": device.last_seen,
+        "last_seen": _rounded(device.last_seen),
     }
     return _pack(_said(urn(device.id), texts, now), f"{urn(device.id)}/")
 
@@ -140,14 +140,18 @@ def directory_entry(device: Device, node: str, resources: Sequence[Resource], no
         "node": node,
         "objects": objects,
         "online": device.availability.state is State.ONLINE,
-        "last_seen": device.last_seen,
+        "last_seen": _rounded(device.last_seen),
     }
     return _pack(_said(urn(device.id), texts, now), f"{urn(device.id)}/")
 
 
 def gateway_entry(gateway: str, devices: int, *, online: bool, now: float) -> Pack:
     """The gateway's own item in the directory; refreshed, so that its age shows a dead gateway."""
-    texts: dict[str, Value | None] = {"online": online, "last_seen": now, "devices": devices}
+    texts: dict[str, Value | None] = {
+        "online": online,
+        "last_seen": _rounded(now),
+        "devices": devices,
+    }
     return _pack(_said(gateway, texts, now), f"{gateway}/")
 
 
@@ -159,6 +163,11 @@ def _description(device: Device, resources: Sequence[Resource]) -> dict[str, Val
         "adapter": device.adapter,
         **{name: known.get(path) for name, path in _DESCRIPTION.items()},
     }
+
+
+def _rounded(at: float | None) -> float | None:
+    """Unix seconds to the millisecond, as all times are written."""
+    return None if at is None else round(at, 3)
 
 
 def _said(name: str, texts: dict[str, Value | None], now: float) -> list[Record]:

@@ -33,6 +33,15 @@ REFRESH_S = 300.0
 FAREWELL_S = 1.5
 """What a stopping gateway takes to say so; systems give a service few seconds to end."""
 
+SLOW_S = 1.0
+MEAN_OF = 50
+"""When so many items on average take longer, the server holds us back, and the operator is told."""
+
+_SLOW = (
+    "%s takes more than a second for each item; if many change, lift the server's rate limit for "
+    'this account (Prosody: unlimited_jids = { "%s" }; ejabberd: an exception in c2s_shaper)'
+)
+
 _NODE = ""
 """The key of a removed device's node itself."""
 
@@ -53,6 +62,8 @@ class Publisher:
         self._refused: set[tuple[DeviceId, str]] = set()
         self._wake = asyncio.Event()
         self._blocked = False
+        self._mean_s = 0.0
+        self._hinted = False
         for device in self._devices():
             self._announce(device)
         self._put(Key(GATEWAY, GATEWAY))
@@ -194,6 +205,7 @@ class Publisher:
             if key is None:
                 await self._something_to_do()
                 continue
+            began = time.monotonic()
             try:
                 await self._send(pubsub, key)
             except (SessionLost, asyncio.CancelledError):
@@ -205,10 +217,14 @@ class Publisher:
             except StanzaError as error:
                 self._refusal(pubsub, key, error)
             else:
-                self._sent(pubsub, key)
+                self._sent(pubsub, key, time.monotonic() - began)
             self._wake.set()
 
-    def _sent(self, pubsub: Pubsub, key: Key) -> None:
+    def _sent(self, pubsub: Pubsub, key: Key, took_s: float) -> None:
+        self._mean_s += (took_s - self._mean_s) / MEAN_OF
+        if self._mean_s > SLOW_S and not self._hinted:
+            self._hinted = True
+            log.warning(_SLOW, pubsub.service, pubsub.account)
         self._queue.sent(key, time.monotonic())
         self._port.count("xmpp_items_published")
         if self._blocked:
@@ -244,6 +260,7 @@ class Publisher:
         if pack := self._pack(key):
             await pubsub.publish(node, item_id, pack.xml)
         else:
+            self._items.get(key.device, set()).discard(key.item)
             await pubsub.retract(node, item_id)
 
     def _cramp(self, device: Device, room: int) -> None:

@@ -77,7 +77,8 @@ class Pubsub:
     ) -> None:
         self._session = session
         self.service = service
-        self._access: Access = access if service.jid else "presence"
+        own_account = service.jid is None
+        self._access: Access = "presence" if own_account and access == "whitelist" else access
         self._members = members
         self._known: dict[str, tuple[str, int]] = {}
         self._creating = asyncio.Lock()

@@ -58,7 +58,7 @@ class Requests:
         try:
             answer = stanzas.reply(request, await handler(asker, request[0]))
         except Forbidden as error:
-            log.warning("%s is refused: %s", printable(asker), error)
+            log.debug("%s is refused: %s", printable(asker), error)
             answer = stanzas.refuse(request, "forbidden", "auth", str(error))
         except StanzaError as error:
             answer = stanzas.refuse(request, error.condition, error.type, error.text)

@@ -6,6 +6,7 @@ The only module that knows slixmpp (with `scram.py`). It knows no pubsub and no 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import ssl
 import xml.etree.ElementTree as ET
@@ -19,12 +20,14 @@ from slixmpp import JID, ClientXMPP
 from slixmpp.exceptions import IqError, IqTimeout
 from slixmpp.xmlstream.handler import Callback
 from slixmpp.xmlstream.matcher import MatchXPath
+from slixmpp.xmlstream.tostring import tostring
 
 from adapters.xmpp import scram as _scram  # noqa: F401  (registers itself with slixmpp)
 from adapters.xmpp.errors import BadCredentials, CannotLogIn, NoAnswer, SessionLost, StanzaError
-from adapters.xmpp.stanzas import ping
+from adapters.xmpp.stanzas import legal, ping
 from gateway.errors import AdapterError
 
+log = logging.getLogger(__name__)
 logging.getLogger("slixmpp").setLevel(logging.WARNING)  # below, it logs stanzas with their secrets
 
 LOGIN_TIMEOUT_S = 30.0
@@ -40,8 +43,11 @@ PING_TIMEOUT_S = 10.0
 GOODBYE_S = 1.0
 """How long a server may take to close the stream before the connection is cut."""
 
-INBOX = 1_000
-"""Stanzas of a kind that wait for us: some seconds of the busiest server; then the session ends."""
+INBOX = 10_000
+"""Stanzas of a kind that wait for us: more than one read of the socket (256 KiB) can bring."""
+
+MAX_STANZA = 200_000
+"""Servers end the connection at about 256 KiB."""
 
 _MECHANISMS = {
     f"SCRAM-{hash_}{binding}"
@@ -103,7 +109,7 @@ class Session:
             raise SessionLost(self._reason)
         iq = self._client.make_iq(ito=JID(to) if to else None)
         iq["type"] = kind
-        iq.append(payload)
+        iq.append(legal(payload))
         answer: asyncio.Future[Any] = iq.send(timeout=timeout_s)  # type: ignore[no-untyped-call]
         self._pending.add(answer)
         try:
@@ -135,8 +141,11 @@ class Session:
 
     def send(self, stanza: ET.Element) -> None:
         """Sends a message, a presence, or the answer to a request; lost if the session is."""
-        if not self._lost.is_set():
-            self._client.send_xml(stanza)
+        text = tostring(legal(stanza))
+        if len(text.encode()) > MAX_STANZA:
+            log.error("a stanza to %s is too long for a server, and dropped", stanza.get("to"))
+        elif not self._lost.is_set():
+            self._client.send(text)
 
     async def watch(self) -> NoReturn:
         """Pings the server; raises SessionLost when the session is lost."""
@@ -189,15 +198,17 @@ class Session:
         except TimeoutError:
             raise CannotLogIn(f"no session within {LOGIN_TIMEOUT_S:g} s") from None
         finally:
-            up.cancel()
+            if not up.cancel():
+                up.exception()  # taken note of, whatever else was wrong
 
     async def close(self) -> None:
         """Ends the stream, and everything that slixmpp left running."""
         client = self._client
         client.cancel_connection_attempt()
         if client.sessionstarted and not self._lost.is_set():
-            async with asyncio.timeout(2 * GOODBYE_S):
-                await client.disconnect(GOODBYE_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(2 * GOODBYE_S):
+                    await client.disconnect(GOODBYE_S)
         client.abort()
         self._lose("closed")
         for name in list(client.scheduled_events):

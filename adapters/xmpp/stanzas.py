@@ -5,6 +5,7 @@ Pure; it knows neither what an item means nor how a stanza travels.
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ PUBSUB_EVENT = "http://jabber.org/protocol/pubsub#event"
 NODE_CONFIG = "http://jabber.org/protocol/pubsub#node_config"
 STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
 PING = "urn:xmpp:ping"
+
+_NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 Fields = Mapping[str, str]
 """A data form's fields by name, those with one value."""
@@ -50,6 +53,16 @@ class Deleted:
 
 
 NodeEvent = Published | Deleted
+
+
+def legal(root: ET.Element) -> ET.Element:
+    """The element itself, without the characters that XML cannot hold: they end the stream."""
+    for element in root.iter():
+        if element.text:
+            element.text = _NOT_XML.sub("?", element.text)
+        for name, value in element.attrib.items():
+            element.set(name, _NOT_XML.sub("?", value))
+    return root
 
 
 def presence(status: str) -> ET.Element:

@@ -150,12 +150,17 @@ def line(update: Update) -> str:
     record = update.record
     if update.gone:
         return f"{'':24} {record.name} is gone"
-    stamp = ""
-    if record.time is not None:
-        at = datetime.fromtimestamp(record.time, UTC)
-        stamp = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    stamp = "" if record.time is None else _stamp(record.time)
     value = printable(str(_plain(record)), _VALUE_LENGTH)
     return f"{stamp:24} {record.name} {value} {record.unit or ''}".rstrip()
+
+
+def _stamp(at: float) -> str:
+    try:
+        moment = datetime.fromtimestamp(at, UTC)
+    except (OverflowError, ValueError, OSError):  # a publisher may say any number
+        return str(at)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def json_line(update: Update) -> str:

@@ -57,7 +57,7 @@ class Talks:
             if answer := await self._chat.answer(asker, body, delay_s):
                 self._session.send(stanzas.chat(asker, answer))
             else:
-                log.info("%s writes to us, but has no role", printable(asker))
+                log.debug("%s writes to us, but has no role", printable(asker))
         finally:
             self._under_way -= 1
 
@@ -71,7 +71,7 @@ class Talks:
             elif presence.get("type") == "subscribe":
                 bare = asker.partition("/")[0]
                 answer = "subscribed" if self._roles.role(bare) else "unsubscribed"
-                log.info("%s asks for our presence: %s", printable(bare), answer)
+                log.debug("%s asks for our presence: %s", printable(bare), answer)
                 self._session.send(stanzas.presence_to(bare, answer))
 
     async def _news(self) -> None:
@@ -87,5 +87,5 @@ def _delay_s(stamp: str, now: float) -> float:
         return 0.0
     try:
         return now - datetime.fromisoformat(stamp).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):
         return float("inf")

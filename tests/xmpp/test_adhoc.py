@@ -14,9 +14,11 @@ from adapters.xmpp.access import Roles
 from adapters.xmpp.adhoc import LIFETIME_S, MAX_OPEN, AdHoc
 from adapters.xmpp.control import BURST, COMMANDS_PER_S, Control
 from adapters.xmpp.errors import Forbidden, StanzaError
+from adapters.xmpp.forms import MAX_OPTIONS
+from adapters.xmpp.session import MAX_STANZA
 from gateway.errors import Busy, DeviceRefused, NotFound
 from gateway.events import Execute, Outcome, Write
-from gateway.model import Path
+from gateway.model import DeviceId, Path
 from gateway.policy import DeviceRule
 from tests.fakes import METER, STATION, Clock, HubBench
 from tests.xmpp.conftest import SWITCH, VALUE, Gateway, Peer, Run, field, peer_of, records
@@ -221,6 +223,18 @@ async def test_unknown_commands_and_requests_are_answered_as_the_rfc_wants(
     assert await ping.ping(GATEWAY_JID, timeout=10) > 0
 
 
+async def test_no_value_that_a_device_says_can_end_the_session(
+    gateway: Gateway, reader: Peer, bench: HubBench
+) -> None:
+    bench.say({Path(3, 0, 0): "a\x07\uffff", Path(3, 0, 1): "\u00e9" * 150_000})
+    bench.say({Path(3303, i, 5750): "<&>" * 200 for i in range(500)})
+    found = rows(await ask(reader, "read", {"device": "d1", "path": "3/0/0"}))
+    assert [row["value"] for row in found] == ["a??"]
+    assert len(rows(await ask(reader, "read", {"device": "d1"}))) > 0
+    await gateway.settled()
+    assert not any("not connected" in text for text in gateway.slot.texts)
+
+
 async def test_a_slow_device_holds_up_nobody_else(
     gateway: Gateway, operator: Peer, reader: Peer, bench: HubBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -281,6 +295,19 @@ async def test_a_device_is_known_by_prefix_and_identity(
 async def test_the_gateway_itself_can_be_read(commands: AdHoc) -> None:
     read = command("read", {"device": "gateway", "path": "3/0/0"})
     assert [r["value"] for r in rows(await commands.handle("op@x", read))] == ["Border Gateway"]
+
+
+async def test_a_table_and_a_list_of_devices_fit_into_a_stanza(
+    commands: AdHoc, bench: HubBench
+) -> None:
+    bench.say({Path(3303, i, 5750): "x" * 1_000 for i in range(500)})
+    answer = await commands.handle("op@x", command("read", {"device": "d1"}))
+    assert 50 < len(rows(answer)) < 100
+    assert len(ET.tostring(answer)) < MAX_STANZA
+    for number in range(MAX_OPTIONS):
+        bench.join(DeviceId(f"lowpan:{number:016x}"))
+    device = fields(await commands.handle("op@x", command("read")))["device"]
+    assert (device.get("type"), device.findall(f"{FORM}option")) == ("text-single", [])
 
 
 async def test_a_switch_is_a_check_box(commands: AdHoc) -> None:

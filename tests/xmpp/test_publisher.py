@@ -170,6 +170,15 @@ async def test_a_device_that_leaves_and_comes_back_has_its_node(mirror: Bench) -
     assert "0024befffe804ff1" in mirror.memory.nodes[DIRECTORY]
 
 
+async def test_a_server_that_holds_us_back_is_told_to_the_operator(
+    mirror: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(publisher_module, "SLOW_S", 0.0)
+    async with mirror.session():
+        await mirror.settled()
+    assert caplog.text.count('unlimited_jids = { "gateway@localhost" }') == 1
+
+
 async def test_a_device_that_leaves_leaves_no_node(mirror: Bench) -> None:
     async with mirror.session():
         await mirror.settled()

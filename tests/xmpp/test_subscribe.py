@@ -253,6 +253,7 @@ def test_a_line_for_people_holds_time_name_value_and_unit() -> None:
     update = Update(NODE, "3303/0", Record(NAME, 21.5, "Cel", 1_795_217_136.241))
     assert line(update) == f"2026-11-20T23:25:36.241Z {NAME} 21.5 Cel"
     assert line(Update(NODE, "x", Record(NAME, "a\x1b[31m"))).endswith(f"{NAME} a?[31m")
+    assert line(Update(NODE, "x", Record(NAME, 1, None, 1e300))).startswith("1e+300")
     assert line(Update(NODE, "x", Record(NAME, 1), gone=True)).strip() == f"{NAME} is gone"
 
 
