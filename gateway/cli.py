@@ -24,6 +24,8 @@ EXIT_CONFIG = 78
 
 _SLASHES_OF_A_RESOURCE = 3  # weather/3303/0/5700
 
+_HUNG_UP = "the daemon ended the connection; its log says why: journalctl -u border-gateway"
+
 ANSWER_TIMEOUT_S = 15.0
 """Longer than the daemon waits for a device."""
 
@@ -86,8 +88,14 @@ def run(config: FilePath, state: FilePath) -> None:
 @cli.command()
 @_config_option
 def check(config: FilePath) -> None:
-    """Check the configuration; every fault is told at once."""
+    """Check the configuration and object definitions; every fault is told at once."""
     loaded = load(config)
+    if folder := loaded.gateway.definitions:
+        from gateway.ddf import load_folder
+        from gateway.registry import Registry
+
+        for fault in load_folder(folder, Registry.builtin()):
+            click.echo(f"warning: {fault}", err=True)
     click.echo(
         f"{config} is valid: adapters {', '.join(loaded.adapters) or 'none'}; "
         f"{len(loaded.rules.devices)} devices listed"
@@ -190,6 +198,7 @@ def watch(socket_file: FilePath, target: str | None, as_json: bool) -> None:
             click.echo(f"{line['removed']} is gone")
         else:
             click.echo(f"{line['path']} = {_shown(line)}  ({line['name']})")
+    raise GatewayError(_HUNG_UP)
 
 
 @cli.command()
@@ -201,20 +210,22 @@ def permit(socket_file: FilePath, duration: str) -> None:
         seconds = parse_duration(duration)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
-    answer = _ask(socket_file, {"do": "permit", "seconds": seconds})
-    click.echo(f"devices may join for {answer['join_window_s']:.0f} s")
+    window_s = _ask(socket_file, {"do": "permit", "seconds": seconds})["join_window_s"]
+    click.echo(f"devices may join for {window_s:.0f} s" if window_s else "no device may join now")
 
 
 @cli.command()
 @click.argument("target")
 @click.pass_obj
 def forget(socket_file: FilePath, target: str) -> None:
-    """Remove a device, its prefix and its values for good."""
+    """Remove a device, its prefix and its values for good, also one that is listed no more."""
     click.echo(f"{_ask(socket_file, {'do': 'forget', 'target': target})['forgotten']} is forgotten")
 
 
 def _ask(socket_file: FilePath, request: Mapping[str, object]) -> Any:
-    return next(_talk(socket_file, request, ANSWER_TIMEOUT_S))
+    for answer in _talk(socket_file, request, ANSWER_TIMEOUT_S):
+        return answer
+    raise GatewayError(_HUNG_UP)
 
 
 def _talk(
@@ -231,12 +242,14 @@ def _talk(
                 if "error" in answer:
                     raise GatewayError(answer["error"])
                 yield answer["ok"]
+    except ValueError:  # half a line
+        raise GatewayError(_HUNG_UP) from None
     except TimeoutError:
         raise GatewayError(f"the daemon did not answer within {timeout_s} s") from None
     except OSError as error:
         raise GatewayError(
-            f"no daemon answers at {socket_file} ({error.strerror}); is it running, and may you "
-            "use it (group border-gateway)? Another socket is named by --socket"
+            f"no daemon answers at {socket_file} ({error.strerror or error}); is it running, and "
+            "may you use it (group border-gateway)? Another socket is named by --socket"
         ) from None
 
 

@@ -9,7 +9,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from gateway.errors import Busy, NotAllowed, NotFound, TimedOut, Unreachable, WritesDisabled
+from gateway.errors import (
+    AdapterError,
+    Busy,
+    NotAllowed,
+    NotFound,
+    TimedOut,
+    Unreachable,
+    WritesDisabled,
+)
 from gateway.events import Command, Execute, Outcome, Write
 from gateway.model import DeviceId, Operations, Path, Value, printable
 from gateway.policy import Rules
@@ -47,6 +55,8 @@ class Commander:
             try:
                 async with asyncio.timeout(COMMAND_TIMEOUT_S), lock:
                     outcome = await self._owner(command.device).execute(checked)
+            except AdapterError as error:
+                raise Unreachable(f"{command.device} cannot be reached: {error}") from error
             except TimeoutError:
                 log.warning("%s: no answer to a command from %s", command.device, command.origin)
                 raise TimedOut(

@@ -49,7 +49,7 @@ class ReportSection(Section):
     """When a new reading is told to clients. Reading always gives the newest value."""
 
     deadband: Annotated[float, Field(ge=0)] = 0.0
-    """Tell a number only if it differs by more than this from the one told last."""
+    """Tell a number (a Float, not a count) only if it differs by more than this from the last."""
     min_interval: Duration = 0.0
     """Tell a resource at most this often; the newest value follows when the time is over."""
     max_interval: Duration = 300.0
@@ -134,7 +134,11 @@ def parse(text: str) -> Config:
             known = [*CORE_SECTIONS, "device", *points]
             faults.append(f"[{name}]: unknown section{_nearest(name, known)}")
             continue
-        adapter: type[Adapter] = points[name].load()
+        try:
+            adapter: type[Adapter] = points[name].load()
+        except ImportError as error:
+            faults.append(f"[{name}]: this adapter cannot be loaded: {error}")
+            continue
         if section := _section(adapter.Config, name, content, faults):
             adapters[name] = (adapter, section)
     general, report = core["gateway"], core["report"]

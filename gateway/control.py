@@ -10,11 +10,13 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+import os
+import socket
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from pathlib import Path as FilePath
 from typing import Any
 
-from gateway.errors import GatewayError, NotFound, StateError
+from gateway.errors import GatewayError, NotAllowed, NotFound, StateError
 from gateway.events import (
     Availability,
     Change,
@@ -41,44 +43,59 @@ REQUEST_LIMIT = 65_536
 REQUEST_TIMEOUT_S = 30.0
 """A client that connects and says nothing is dropped."""
 
+MAX_CLIENTS = 32
+"""Clients at once: more than a person has terminals, and few enough to hold 10,000 events each."""
+
+PROBE_TIMEOUT_S = 1.0
+"""How long to wait whether somebody serves a socket that exists already."""
+
 WATCH_LIMIT = 10_000
 """Changes that wait for one slow `watch`; the oldest are dropped."""
 
 
 class ControlServer:
-    """Serves the socket while `run` lasts. Who may connect is decided by the file's mode (0660)."""
+    """Serves the socket while `listening`. Who may connect is decided by the file's mode (0660)."""
 
     def __init__(self, file: FilePath, hub: Hub, slots: Sequence[Slot]) -> None:
         self._file = file
         self._hub = hub
         self._slots = slots
+        self._clients: set[asyncio.Task[None]] = set()
 
-    async def run(self) -> None:
-        """Listens until cancelled; StateError if the socket cannot be made."""
+    @contextlib.asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        """Listens within the context; StateError if the socket cannot be made or is another's."""
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            self._file.unlink(missing_ok=True)
+            _make_room(self._file)
             server = await asyncio.start_unix_server(self._serve, self._file, limit=REQUEST_LIMIT)
             self._file.chmod(0o660)
         except OSError as error:
             raise StateError(
-                f"{self._file}: {error.strerror}; set [gateway] socket to a place that "
+                f"{self._file}: {error.strerror or error}; set [gateway] socket to a place that "
                 "the daemon may write to"
             ) from error
         try:
-            async with server:
-                await server.serve_forever()
+            yield
         finally:
+            server.close()
             self._file.unlink(missing_ok=True)
+            for client in self._clients:
+                client.cancel()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError, TimeoutError, ValueError, RecursionError):
-            async with asyncio.timeout(REQUEST_TIMEOUT_S):
-                line = await reader.readline()
-            await self._answer(json.loads(line or b"null"), reader, writer)
-        writer.close()
-        with contextlib.suppress(ConnectionError):
-            await writer.wait_closed()
+        client = asyncio.current_task()
+        assert client is not None  # noqa: S101  (a coroutine that runs has a task)
+        try:
+            with contextlib.suppress(ConnectionError, TimeoutError):
+                if len(self._clients) >= MAX_CLIENTS:
+                    await _send(writer, {"error": f"{MAX_CLIENTS} clients are connected already"})
+                    return
+                self._clients.add(client)
+                await self._answer(await _request(reader), reader, writer)
+        finally:
+            self._clients.discard(client)
+            writer.close()
 
     async def _answer(
         self, request: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -86,11 +103,9 @@ class ControlServer:
         answer: object
         try:
             match request:
-                case {"do": "watch"}:
-                    async with asyncio.TaskGroup() as tasks:
-                        watching = tasks.create_task(self._watch(request.get("target"), writer))
-                        await reader.read()  # until the client hangs up
-                        watching.cancel()
+                case {"do": "watch", "target": str() | None as target}:
+                    device, path = self._target(target) if target else (None, None)
+                    await _until_hangup(reader, self._watch(device, path, writer))
                     return
                 case {"do": "devices"}:
                     answer = self._devices()
@@ -165,12 +180,19 @@ class ControlServer:
         return {"join_window_s": self._hub.join_window.remaining_s(self._hub.monotonic())}
 
     def _forget(self, target: str) -> Mapping[str, object]:
-        device, _ = self._target(target)
-        self._hub.forget(device.id)
-        return {"forgotten": device.id}
+        try:
+            device = parse_device_id(target)  # also of one that is not bridged now
+        except ValueError:
+            known, path = self._target(target)
+            if path is not None:
+                raise NotAllowed(f"only a whole device can be forgotten, not {target}") from None
+            device = known.id
+        self._hub.forget(device)
+        return {"forgotten": device}
 
-    async def _watch(self, target: str | None, writer: asyncio.StreamWriter) -> None:
-        device, path = self._target(target) if target else (None, None)
+    async def _watch(
+        self, device: Device | None, path: Path | None, writer: asyncio.StreamWriter
+    ) -> None:
         outbox = Outbox(limit=WATCH_LIMIT)
         self._hub.outboxes.append(outbox)
         try:
@@ -193,7 +215,9 @@ class ControlServer:
                 return self._resource_json(known, resource) if resource else None
             case DeviceChanged() if known:
                 return {"device": _device_json(known)}
-            case Removed():
+            case Removed(path=gone) if not (gone and under) or (
+                gone.covers(under) or under.covers(gone)
+            ):
                 return {"removed": f"{event.prefix}{event.path or ''}"}
             case _:
                 return None
@@ -246,6 +270,52 @@ def _device_json(device: Device) -> Mapping[str, object]:
 def _listed_json(device: DeviceId, rule: DeviceRule) -> Mapping[str, object]:
     never_seen = Availability(State.UNKNOWN, "listed, but never seen", 0.0)
     return _device_json(Device(device, rule.prefix or "", rule.name or "", "", never_seen))
+
+
+async def _request(reader: asyncio.StreamReader) -> Any:
+    """The client's one line as JSON; None where it is none."""
+    try:
+        async with asyncio.timeout(REQUEST_TIMEOUT_S):
+            return json.loads(await reader.readline() or b"null")
+    except (ValueError, RecursionError):
+        return None
+
+
+async def _until_hangup(reader: asyncio.StreamReader, work: Coroutine[Any, Any, None]) -> None:
+    """Does the work until it fails or the client hangs up."""
+    working = asyncio.create_task(work)
+    reading = asyncio.create_task(_hangup(reader))
+    try:
+        await asyncio.wait([working, reading], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        working.cancel()
+        reading.cancel()
+        await asyncio.wait([working, reading])
+    if not working.cancelled():
+        working.result()
+
+
+async def _hangup(reader: asyncio.StreamReader) -> None:
+    with contextlib.suppress(ConnectionError):
+        while await reader.read(REQUEST_LIMIT):
+            pass
+
+
+def _make_room(file: FilePath) -> None:
+    """Removes the socket that a killed daemon left; StateError if the name is used otherwise."""
+    if not file.exists():
+        return
+    if not file.is_socket():
+        raise StateError(f"{file} is not a socket and is left alone; change [gateway] socket")
+    with socket.socket(socket.AF_UNIX) as probe, contextlib.suppress(ConnectionRefusedError):
+        probe.settimeout(PROBE_TIMEOUT_S)
+        with contextlib.suppress(TimeoutError):
+            probe.connect(os.fspath(file))
+        raise StateError(
+            f"another gateway answers at {file}; stop that one (systemctl stop border-gateway), "
+            "or give this one its own [gateway] socket"
+        )
+    file.unlink()
 
 
 async def _send(writer: asyncio.StreamWriter, answer: Mapping[str, object]) -> None:

@@ -79,7 +79,7 @@ def parse_ddf(data: bytes) -> ObjectDefinition:
 def load_folder(folder: Path, registry: Registry) -> list[str]:
     """Adds the objects of all `*.xml` files in `folder`; gives one line for each that is bad.
 
-    A bad file is set aside: a warning names it, the line and the reason, and all else goes on.
+    A bad file is set aside: its line here names it, the line and the reason; all else goes on.
     Of two files with the same object the first by name counts. Reads files; call it at start.
     """
     faults: list[str] = []
@@ -101,8 +101,6 @@ def load_folder(folder: Path, registry: Registry) -> list[str]:
         else:
             origin[definition.id] = path.name
             registry.add(definition)
-    for fault in faults:
-        log.warning("%s", fault)
     if origin:
         log.info("%s: %d object definitions added", folder, len(origin))
     return faults

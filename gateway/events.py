@@ -118,7 +118,7 @@ class Removed:
     @property
     def key(self) -> tuple[object, ...]:
         """Events of one key replace each other in an outbox."""
-        return ("removed", self.device, self.path)
+        return ("removed", self.device, self.prefix, self.path)
 
 
 Event = Change | DeviceChanged | Removed

@@ -6,13 +6,14 @@ It knows no adapter, file or socket: what must be kept goes to a `Memory`, clock
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from gateway.commands import Commander
-from gateway.errors import InvalidValue, StateError
+from gateway.errors import InvalidValue, NotFound, StateError
 from gateway.events import (
     Availability,
     Change,
@@ -31,12 +32,15 @@ from gateway.own_objects import GATEWAY_OBJECT, device_object, gateway_object
 from gateway.policy import JoinWindow, Reporter, Rules
 from gateway.ports import Outbox
 from gateway.registry import Registry, coerce
-from gateway.store import MAX_DEVICES, Store
+from gateway.store import MAX_DEVICES, MAX_RESOURCES, Store
 
 log = logging.getLogger(__name__)
 
 MAX_STRANGERS = 1_000
 """Devices seen but not bridged that are kept for the operator to look at: the latest ones."""
+
+MAX_DROPS_TOLD = 100
+"""Log lines about dropped resources in one life: a device that makes them up fills no disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,7 @@ class Hub:
         self.identities = Identities(memory)
         self._reporter = Reporter()
         self._unsaved: set[tuple[DeviceId, Path]] = set()
-        self._undefined: set[tuple[int, int]] = set()
+        self._dropped: set[tuple[str, int, int]] = set()
         self.store.put(Device(GATEWAY, "", "gateway", "", self._now(State.ONLINE, "running")))
         self._say(device_object())
 
@@ -86,13 +90,12 @@ class Hub:
     def restore(self, remembered: Sequence[Remembered]) -> None:
         """Takes over what an earlier life kept; values are marked restored until heard again."""
         for known in self.identities.restore(remembered, self.rules):
-            self._revive(known, "not heard since the gateway started")
-        for device in self.store.devices():
-            wanted = self.rules.of(device.id).prefix
-            if wanted is not None and wanted != device.prefix:
-                self._take_prefix(device, wanted)
-            if device.id != GATEWAY:
-                self._describe(device.id)
+            device = known.as_device(
+                self._now(State.UNKNOWN, "not heard since the gateway started")
+            )
+            self.store.put(replace(device, name=self.rules.of(device.id).name or device.name))
+            self._revive(known)
+            self._describe(device.id)
 
     # --- what southbound adapters say --------------------------------------------------------
 
@@ -101,8 +104,9 @@ class Hub:
         device = sighting.device
         known = self.store.device(device)
         if known:
+            known = self._noted(known)
             if not known.name and sighting.name:
-                self._replace(known, name=printable(sighting.name))
+                self._name(known, printable(sighting.name))
             return True
         listed = self.rules.of(device).listed
         if listed or self.join_window.remaining_s(self.monotonic()):
@@ -110,8 +114,9 @@ class Hub:
         self.stranger(adapter, sighting, "not listed, and the join window is closed")
         return False
 
-    def stranger(self, adapter: str, sighting: Sighting, reason: str) -> None:
-        """Keeps, for the operator, why a device is not bridged."""
+    def stranger(self, adapter: str, sighting: Sighting, reason: str) -> bool:
+        """Keeps, for the operator, why a device is not bridged; True if that is news."""
+        known = self.strangers.get(sighting.device)
         stranger = Stranger(
             sighting.device,
             printable(sighting.name),
@@ -124,6 +129,7 @@ class Hub:
         self.strangers.move_to_end(sighting.device)
         if len(self.strangers) > MAX_STRANGERS:
             self.strangers.popitem(last=False)
+        return known is None or known.reason != reason
 
     def refused(self, adapter: str, device: DeviceId, reason: str) -> None:
         """A device is there but cannot be bridged; an admitted one shows it as its state."""
@@ -143,7 +149,7 @@ class Hub:
                 self.counters["readings_of_strangers"] += 1
                 continue
             is_new = self.store.resource(reading.device, reading.path) is None
-            if (checked := self._coerced(reading)) and self.store.apply(checked):
+            if (checked := self._coerced(reading)) and self._applied(checked):
                 self._unsaved.add((checked.device, checked.path))
                 if is_new:
                     new_paths.add(checked.device)
@@ -155,11 +161,16 @@ class Hub:
 
     def available(self, device: DeviceId, state: State, reason: str) -> None:
         """Sets whether a device can be reached, and why."""
-        known = self.store.device(device)
-        if known and (known.availability.state, known.availability.reason) != (state, reason):
-            if known.availability.state is not state:
-                log.info("%s (%s) is %s: %s", device, known.prefix, state.value, reason)
+        if not (known := self.store.device(device)):
+            return
+        if state is State.ONLINE:
+            known = self._noted(known)
+        before = known.availability
+        if before.state is not state:
+            log.info("%s (%s) is %s: %s", device, known.prefix, state.value, reason)
             self._replace(known, availability=self._now(state, reason))
+        elif before.reason != reason:
+            self._replace(known, availability=replace(before, reason=reason))
 
     def withdraw(self, device: DeviceId, under: Path) -> None:
         """Forgets resources that the device no longer has."""
@@ -180,13 +191,19 @@ class Hub:
             log.info("the join window is closed")
 
     def forget(self, device: DeviceId) -> None:
-        """Removes a device for good; it may join again later."""
-        known = self.store.require(device)
+        """Removes a device for good; it may join again later. One not bridged now frees its prefix.
+
+        NotFound, or StateError if it cannot be forgotten on disk: then nothing is changed.
+        """
+        known = self.store.device(device)
+        if device == GATEWAY or not (known or self.identities.is_dormant(device)):
+            raise NotFound(f"no device {device}")
         self.identities.forget(device)
-        self.store.remove(device)
-        self._reporter.forget(device)
-        log.info("%s (%s) is forgotten", device, known.prefix)
-        self._tell([Removed(device, known.prefix)])
+        log.info("%s (%s) is forgotten", device, known.prefix if known else "not bridged")
+        if known:
+            self.store.remove(device)
+            self._reporter.forget(device)
+            self._tell([Removed(device, known.prefix)])
 
     # --- the clock ------------------------------------------------------------------------------
 
@@ -216,9 +233,9 @@ class Hub:
     # --- inside -----------------------------------------------------------------------------------
 
     def _join(self, adapter: str, sighting: Sighting, *, through_window: bool) -> bool:
-        if len(self.store) >= MAX_DEVICES:
-            self.stranger(adapter, sighting, f"the gateway has {MAX_DEVICES} devices already")
-            return False
+        if len(self.store) > MAX_DEVICES:  # the gateway itself is one more
+            reason = f"the gateway has {MAX_DEVICES} devices already"
+            return self._turned_away(adapter, sighting, reason)
         prefix = self.identities.prefix(
             sighting.device, self.rules, [d.prefix for d in self.store.devices()]
         )
@@ -228,64 +245,78 @@ class Hub:
             self.rules.of(sighting.device).name or printable(sighting.name),
             adapter,
             self._now(State.UNKNOWN, "found; nothing read yet"),
+            self.wall(),
         )
         try:
             known = self.identities.keep(device, joined=through_window)
         except StateError as error:
-            log.error("%s cannot join: %s", device.id, error)
-            self.stranger(adapter, sighting, f"its prefix cannot be kept: {error}")
-            return False
-        if known:
-            self._revive(known, device.availability.reason)
+            return self._turned_away(adapter, sighting, f"its prefix cannot be kept: {error}")
         self.store.put(device)
+        if known:
+            self._revive(known)
         self.strangers.pop(device.id, None)
         log.info("%s (%s) joins as /%s", device.id, device.name or "no name", device.prefix)
         self._tell([DeviceChanged(device.id)])
         return True
 
-    def _revive(self, known: Remembered, reason: str) -> None:
-        name = self.rules.of(known.device).name or known.name
-        availability = self._now(State.UNKNOWN, reason)
-        self.store.put(
-            Device(known.device, known.prefix, name, known.adapter, availability, known.last_seen)
-        )
+    def _turned_away(self, adapter: str, sighting: Sighting, reason: str) -> bool:
+        if self.stranger(adapter, sighting, reason):  # not a line each time it is heard
+            log.error("%s cannot join: %s", sighting.device, reason)
+        return False
+
+    def _revive(self, known: Remembered) -> None:
+        """Puts back the last values, as far as the definitions of today allow them."""
         for resource in known.resources:
             reading = Reading(known.device, resource.path, resource.value, resource.at)
-            self.store.apply(reading, restored=True)
+            if checked := self._coerced(reading):
+                self.store.apply(checked, restored=True)
 
-    def _take_prefix(self, device: Device, prefix: str) -> None:
-        holder = self.store.by_prefix(prefix)
-        if owner := holder.id if holder else self.identities.sleeping_owner(prefix):
-            log.error(
-                "%s keeps prefix %s: %s, which the configuration asks for, belongs to %s; "
-                "choose another prefix or forget that device",
-                device.id, device.prefix, prefix, owner,
-            )  # fmt: skip
-            return
-        self._replace(device, prefix=prefix)
-        self.identities.keep(self.store.require(device.id))
+    def _name(self, known: Device, name: str) -> None:
+        self._replace(known, name=name)
+        try:
+            self.identities.keep(self.store.require(known.id))
+        except StateError as error:
+            log.error("%s: its name %r is not kept: %s", known.id, name, error)
 
     def _coerced(self, reading: Reading) -> Reading | None:
         path = reading.path
         definition = self.registry.resource(path[0], path[2]) if len(path) > 2 else None
         if definition is None:
-            self.counters["readings_undefined"] += 1
-            if (pair := (path[0], path[2] if len(path) > 2 else -1)) not in self._undefined:
-                self._undefined.add(pair)
-                log.warning(
-                    "%s: nothing defines %s; put the vendor's object definition into the "
-                    "folder that [gateway] definitions names",
-                    reading.device, path,
-                )  # fmt: skip
+            self._drop(
+                "readings_undefined", reading, "nothing defines it; put the vendor's object "
+                "definition into the folder that [gateway] definitions names",
+            )  # fmt: skip
             return None
-        if reading.value is None:
-            return reading
+        if definition.multiple != (len(path) == 4):
+            wanted = "with" if definition.multiple else "without"
+            self._drop("readings_misplaced", reading, f"it is defined {wanted} resource instances")
+            return None
         try:
+            if not math.isfinite(reading.at):
+                raise InvalidValue(f"its time is {reading.at}")
+            if reading.value is None:
+                return reading
             return replace(reading, value=coerce(definition, reading.value))
         except InvalidValue as error:
             self.counters["readings_invalid"] += 1
             log.debug("%s: %s is dropped: %s", reading.device, path, error)
             return None
+
+    def _applied(self, reading: Reading) -> bool:
+        if self.store.apply(reading):
+            return True
+        self._drop(
+            "readings_too_many", reading, f"the device has {MAX_RESOURCES} resources already"
+        )
+        return False
+
+    def _drop(self, counter: str, reading: Reading, reason: str) -> None:
+        """Counts a dropped reading; its reason is told once a resource."""
+        self.counters[counter] += 1
+        resource = counter, reading.path[0], reading.path[2] if len(reading.path) > 2 else -1
+        if resource not in self._dropped and len(self._dropped) < MAX_DROPS_TOLD:
+            self._dropped.add(resource)
+            log.warning("%s: %s is dropped: %s", reading.device, reading.path, reason)
 
     def _worth_telling(self, reading: Reading) -> bool:
         rule = self.rules.report_rule(reading.device)
@@ -296,14 +327,20 @@ class Hub:
 
     def _heard(self, device: DeviceId, *, announce: bool) -> None:
         known = self.store.device(device)
-        if known is None or device == GATEWAY:
+        if known is None:
             return
         if known.availability.state is not State.ONLINE:
             self.available(device, State.ONLINE, "connected")
-            known = self.store.require(device)
-        self.store.put(replace(known, last_seen=self.wall()))
+        elif device != GATEWAY:
+            self._noted(known)
         if announce:
             self._tell([DeviceChanged(device)])
+
+    def _noted(self, known: Device) -> Device:
+        """The device, seen now."""
+        seen = replace(known, last_seen=self.wall())
+        self.store.put(seen)
+        return seen
 
     def _replace(self, known: Device, **changes: object) -> None:
         self.store.put(replace(known, **changes))  # type: ignore[arg-type]
@@ -330,7 +367,7 @@ class Hub:
             for outbox in self.outboxes:
                 outbox.put(event)
             match event:
-                case DeviceChanged() | Removed(path=None) if event.device != GATEWAY:
+                case DeviceChanged() | Removed() if event.device != GATEWAY:
                     self._describe(event.device)
                 case _:
                     pass

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from gateway.errors import StateError
-from gateway.events import Device, Resource
+from gateway.events import Availability, Device, Resource, State
 from gateway.model import GATEWAY, DeviceId
 from gateway.policy import Rules
 
 log = logging.getLogger(__name__)
+
+_NOWHERE = Availability(State.UNKNOWN, "", 0.0)
 
 
 class Memory(Protocol):
@@ -47,6 +49,12 @@ class Remembered:
     instances: Mapping[tuple[int, str], int]
     resources: Sequence[Resource]
 
+    def as_device(self, availability: Availability) -> Device:
+        """The device as it is bridged again."""
+        return Device(
+            self.device, self.prefix, self.name, self.adapter, availability, self.last_seen
+        )
+
 
 class Identities:
     """The numbers and names that devices have been given, also of devices not bridged now."""
@@ -60,7 +68,8 @@ class Identities:
     def restore(self, remembered: Iterable[Remembered], rules: Rules) -> Sequence[Remembered]:
         """Takes over what an earlier life kept; gives the devices that are still admitted.
 
-        A device that is listed no more is not bridged, but its prefix stays its own.
+        A device that is listed no more is not bridged, but its prefix stays its own. One whose
+        prefix was changed in the configuration comes with the new one, where nobody has that.
         """
         admitted: list[Remembered] = []
         for known in remembered:
@@ -71,7 +80,7 @@ class Identities:
                 admitted.append(known)
             elif known.device != GATEWAY:
                 self._dormant[known.device] = known
-        return admitted
+        return self._renamed(admitted, rules)
 
     def keep(self, device: Device, *, joined: bool = False) -> Remembered | None:
         """Keeps a device for ever; gives what was kept of it before. StateError if it cannot."""
@@ -84,6 +93,7 @@ class Identities:
     def forget(self, device: DeviceId) -> None:
         """Drops everything about a device."""
         self._memory.forget_device(device)
+        self._dormant.pop(device, None)
         self._instances.pop(device, None)
         self._joined.discard(device)
 
@@ -101,9 +111,9 @@ class Identities:
             log.error("%s: prefix %s is taken; it is /d%d instead", device, wanted, number)
         return f"d{number}"
 
-    def sleeping_owner(self, prefix: str) -> DeviceId | None:
-        """The device that is not bridged now and owns a prefix."""
-        return next((k.device for k in self._dormant.values() if k.prefix == prefix), None)
+    def is_dormant(self, device: DeviceId) -> bool:
+        """Whether the device is not bridged now, but has a prefix."""
+        return device in self._dormant
 
     def instance(self, device: DeviceId, object_id: int, key: str, preferred: int) -> int:
         """The number of what an adapter calls `key`: the preferred one, or the lowest free."""
@@ -120,3 +130,27 @@ class Identities:
             log.error("%s: instance %d may move after a restart: %s", device, number, error)
         numbers[object_id, key] = number
         return number
+
+    def _renamed(self, admitted: Sequence[Remembered], rules: Rules) -> Sequence[Remembered]:
+        """The devices with the prefixes that the configuration asks for, if these are free."""
+        devices = {known.device: known for known in admitted}
+        owners = {known.prefix: known.device for known in (*admitted, *self._dormant.values())}
+        wanted = {d: p for d in devices if (p := rules.of(d).prefix) and p != devices[d].prefix}
+        while device := next((d for d, prefix in wanted.items() if prefix not in owners), None):
+            old, prefix = devices[device], wanted.pop(device)
+            new = replace(old, prefix=prefix)
+            try:
+                self._memory.remember_device(new.as_device(_NOWHERE), joined=new.joined)
+            except StateError as error:
+                log.error("%s keeps prefix %s for now: %s", device, old.prefix, error)
+                continue
+            devices[device] = new
+            del owners[old.prefix]
+            owners[prefix] = device
+        for device, prefix in wanted.items():
+            log.error(
+                "%s keeps prefix %s: %s, which the configuration asks for, belongs to %s; "
+                "choose another one, or free it with: border-gateway forget %s",
+                device, devices[device].prefix, prefix, owners[prefix], owners[prefix],
+            )  # fmt: skip
+        return list(devices.values())

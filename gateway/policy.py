@@ -83,7 +83,8 @@ class Reporter:
     """Decides which readings become changes, compared with what was last *told*.
 
     A change inside the minimum interval is held back and due when the interval ends, so the
-    newest value is always told in the end. One entry a resource: bounded by the store.
+    newest value is always told in the end; also when it went back, since a server may have shown
+    what was held, together with a neighbour. One entry a resource: bounded by the store.
     """
 
     def __init__(self) -> None:
@@ -102,10 +103,8 @@ class Reporter:
         if differs and now - told.at < rule.min_interval_s:
             self._held[device, path] = told.at + rule.min_interval_s
             return None
-        if not differs:
-            self._held.pop((device, path), None)
-            if now - told.at < rule.max_interval_s:
-                return None
+        if not differs and ((device, path) in self._held or now - told.at < rule.max_interval_s):
+            return None
         self.told(device, path, value, now)
         return Cause.VALUE if differs else Cause.HEARTBEAT
 

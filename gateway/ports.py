@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from typing import Annotated, ClassVar, Protocol
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
-from gateway.events import Command, Device, Event, Outcome, Reading, Resource, Sighting
+from gateway.events import Command, Device, Event, Outcome, Reading, Removed, Resource, Sighting
 from gateway.model import DeviceId, Path
 from gateway.registry import Registry
 
@@ -109,7 +109,7 @@ class SouthPort(Port, Protocol):
         """
 
     def recall(self, key: str) -> bytes | None:
-        """What this adapter has last remembered under a key, in this life or an earlier one."""
+        """What this adapter remembered last under a key, perhaps in an earlier life; StateError."""
 
     def remember(self, key: str, data: bytes) -> None:
         """Keeps data for ever; it is on disk when this returns. StateError if it cannot be."""
@@ -165,11 +165,13 @@ class NorthPort(Port, Protocol):
 class Outbox:
     """What waits for one northbound adapter: one slot a key, the newest event wins.
 
-    A key keeps its place in the line, so that a chatty resource cannot starve the others.
+    A key keeps its place in the line, so that a chatty resource cannot starve the others. Only
+    what happens after a removal is told after it: otherwise a client would end up without it.
     """
 
     def __init__(self, limit: int = OUTBOX_LIMIT) -> None:
         self._slots: OrderedDict[tuple[object, ...], Event] = OrderedDict()
+        self._removals: Counter[DeviceId] = Counter()
         self._limit = limit
         self._filled = asyncio.Event()
         self.dropped = 0
@@ -178,10 +180,16 @@ class Outbox:
         return len(self._slots)
 
     def put(self, event: Event) -> None:
-        """Adds an event, or replaces the one of the same key in its place."""
-        if event.key not in self._slots and len(self._slots) >= self._limit:
-            self._slots.popitem(last=False)
-            self.dropped += 1
+        """Adds an event, or replaces the one of the same key, in its place where that is right."""
+        if event.key in self._slots:
+            if event.device in self._removals:
+                self._slots.move_to_end(event.key)
+        else:
+            if len(self._slots) >= self._limit:
+                self._pop()
+                self.dropped += 1
+            if isinstance(event, Removed):
+                self._removals[event.device] += 1
         self._slots[event.key] = event
         self._filled.set()
 
@@ -190,10 +198,16 @@ class Outbox:
         while not self._slots:
             self._filled.clear()
             await self._filled.wait()
-        return self._slots.popitem(last=False)[1]
+        return self._pop()
 
     def take_all(self) -> Sequence[Event]:
         """Removes and gives everything that waits now, the oldest first."""
-        events = list(self._slots.values())
-        self._slots.clear()
-        return events
+        return [self._pop() for _ in range(len(self._slots))]
+
+    def _pop(self) -> Event:
+        event = self._slots.popitem(last=False)[1]
+        if isinstance(event, Removed):
+            self._removals[event.device] -= 1
+            if not self._removals[event.device]:
+                del self._removals[event.device]
+        return event

@@ -7,8 +7,10 @@ seconds of values; who a device is, is synced before it is used.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import logging
+import os
 import sqlite3
 import threading
 import time
@@ -56,20 +58,27 @@ class StateDatabase:
     def __init__(self, folder: FilePath) -> None:
         self.file = folder / FILE_NAME
         self._lock = threading.Lock()
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._db = self._open()
-        except OSError as error:
-            raise StateError(f"{folder}: {error.strerror}; is it writable?") from error
+        with contextlib.ExitStack() as undo:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                undo.callback(os.close, _locked(folder))
+                self._db = self._open()
+            except OSError as error:
+                raise StateError(
+                    f"{folder}: {error.strerror or error}; is it writable for the daemon's user? "
+                    "Another folder is named by --state"
+                ) from error
+            undo.callback(self._db.close)
+            self._undo = undo.pop_all()
 
     def close(self) -> None:
         """Closes the database; nothing may be asked of it afterwards."""
         with self._lock:
-            self._db.close()
+            self._undo.close()
 
     def load(self) -> Sequence[Remembered]:
         """Every remembered device with its instance numbers and last values."""
-        with self._lock:
+        with self._errors():
             rows = self._db.execute("SELECT * FROM device ORDER BY rowid").fetchall()
             instances: dict[str, dict[tuple[int, str], int]] = defaultdict(dict)
             for device, object_id, key, number in self._db.execute("SELECT * FROM instance"):
@@ -107,7 +116,7 @@ class StateDatabase:
             db.execute("DELETE FROM value WHERE device = ?", (device,))
 
     def recall(self, adapter: str, key: str) -> bytes | None:
-        with self._lock:
+        with self._errors():
             row: tuple[bytes] | None = self._db.execute(
                 "SELECT data FROM adapter WHERE name = ? AND key = ?", (adapter, key)
             ).fetchone()
@@ -122,24 +131,35 @@ class StateDatabase:
         seen = {device.id: device.last_seen for device, _, _ in unsaved}
         gone = [(d.id, str(path)) for d, path, resource in unsaved if resource is None]
         kept = [
-            (device.id, str(path), _text_of(resource.value), resource.at)
+            (device.id, str(path), _text_of(resource.value), resource.at, device.id)
             for device, path, resource in unsaved
             if resource is not None
         ]
         with self._commit(synced=False) as db:
             db.executemany("DELETE FROM value WHERE device = ? AND path = ?", gone)
-            db.executemany("INSERT OR REPLACE INTO value VALUES (?, ?, ?, ?)", kept)
+            # A device may have been forgotten since: nothing of it comes back.
+            db.executemany(
+                "INSERT OR REPLACE INTO value SELECT ?, ?, ?, ? "
+                "WHERE EXISTS (SELECT 1 FROM device WHERE id = ?)",
+                kept,
+            )
             db.executemany(
                 "UPDATE device SET last_seen = ? WHERE id = ?", [(s, d) for d, s in seen.items()]
             )
 
     @contextlib.contextmanager
     def _commit(self, *, synced: bool = True) -> Iterator[sqlite3.Connection]:
+        with self._errors():
+            self._db.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
+            with self._db:
+                yield self._db
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        """The lock, and the database's errors as ours."""
         try:
             with self._lock:
-                self._db.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
-                with self._db:
-                    yield self._db
+                yield
         except sqlite3.Error as error:
             raise StateError(f"{self.file}: {error}") from error
 
@@ -148,12 +168,18 @@ class StateDatabase:
             return self._connect()
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError):  # locked, full, not permitted
-                raise StateError(f"{self.file}: {error}") from error
+                raise StateError(
+                    f"{self.file}: {error}; is the disk full, or the file not writable for the "
+                    "daemon's user?"
+                ) from error
             aside = self.file.with_suffix(f".damaged-{time.time():.0f}")
             self.file.rename(aside)
             for rest in ("-wal", "-shm"):
                 FilePath(f"{self.file}{rest}").unlink(missing_ok=True)
-            log.error("%s is damaged (%s): set aside as %s, starting anew", self.file, error, aside)
+            log.error(
+                "%s is damaged (%s): set aside as %s; starting anew, so devices get prefixes anew",
+                self.file, error, aside,
+            )  # fmt: skip
             return self._connect()
 
     def _connect(self) -> sqlite3.Connection:
@@ -170,10 +196,30 @@ class StateDatabase:
                 )
             for number, step in enumerate(MIGRATIONS[version:], version + 1):
                 db.executescript(f"BEGIN; {step} PRAGMA user_version = {number}; COMMIT;")
+            with db:  # an instance number counts only with its device
+                db.execute(
+                    "DELETE FROM instance "
+                    "WHERE device != ? AND device NOT IN (SELECT id FROM device)",
+                    (GATEWAY,),
+                )
         except BaseException:
             db.close()
             raise
         return db
+
+
+def _locked(folder: FilePath) -> int:
+    """A descriptor that holds the folder for this process; StateError if another one has it."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise StateError(
+            f"{folder} is in use by another running gateway; stop that one "
+            "(systemctl stop border-gateway), or give this one its own --state folder"
+        ) from None
+    return descriptor
 
 
 def _text_of(value: Value | None) -> str:

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Sequence
 
 from gateway.errors import NotFound
 from gateway.events import Device, Reading, Resource
-from gateway.model import DeviceId, Path
+from gateway.model import GATEWAY, DeviceId, Path
 
 MAX_DEVICES = 10_000
 """More than ten radios can carry; a bound against identities that a peer makes up."""
 
 MAX_RESOURCES = 1_000
-"""Resources of one device: ten times the richest known one, and at most 400 kB."""
+"""Resources of one device: ten times the richest known one, and at most 400 kB. The gateway's own
+are not bounded by this, but by the number of devices."""
 
 
 class _Entry:
@@ -94,7 +95,7 @@ class Store:
         """Takes a reading as the newest value; False where the device has too many resources."""
         entry = self._entries[reading.device]
         if reading.path not in entry.resources:
-            if len(entry.resources) >= MAX_RESOURCES:
+            if len(entry.resources) >= MAX_RESOURCES and reading.device != GATEWAY:
                 return False
             entry.order = None
         entry.resources[reading.path] = Resource(reading.path, reading.value, reading.at, restored)

@@ -36,22 +36,28 @@ class Supervised:
     async def run(self) -> None:
         """Runs the adapter, again and again, until cancelled."""
         loop = asyncio.get_running_loop()
-        pause_s = FIRST_PAUSE_S
+        pause_s, told = FIRST_PAUSE_S, ""
         while True:
             started = loop.time()
             reason = await self._live()
+            if _cancelled():  # it failed while it stopped, or took the cancellation for its own
+                log.warning("%s stopped, but not cleanly: %s", self.slot.name, reason)
+                return
             if loop.time() - started > STEADY_AFTER_S:
-                pause_s = FIRST_PAUSE_S
+                pause_s, told = FIRST_PAUSE_S, ""
             wait_s = pause_s * random.uniform(0.75, 1.25)  # noqa: S311  (jitter, no secret)
             self.slot.restarts += 1
-            self.slot.status(f"failed: {reason}; starts again in {wait_s:.0f} s")
+            self.slot.text = f"failed: {reason}; starts again within {LONGEST_PAUSE_S:.0f} s"
+            if reason != told:  # a radio that is missing for days is one line, not one a minute
+                told = reason
+                log.warning("%s %s", self.slot.name, self.slot.text)
             await asyncio.sleep(wait_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
     async def _live(self) -> str:
         """One life of the adapter; gives the reason of its end."""
         name, slot = self.slot.name, self.slot
-        slot.status("starting")
+        slot.text = "starting"
         slot.running = True
         try:
             adapter = self._adapter(self._section, slot)
@@ -64,6 +70,10 @@ class Supervised:
             if (known := group.subgroup(GatewayError)) and not group.split(GatewayError)[1]:
                 return str(_first(known))
             return self._bug(group)
+        except asyncio.CancelledError:
+            if _cancelled():
+                raise
+            return "one of its own tasks was cancelled"
         except Exception as error:  # noqa: BLE001  (the one place: a bug ends one adapter only)
             return self._bug(error)
         else:
@@ -78,6 +88,11 @@ class Supervised:
         self.slot.count("adapter_bugs")
         log.error("%s: unexpected error, please report it", self.slot.name, exc_info=error)
         return f"unexpected {type(error).__name__}; the log has the details"
+
+
+def _cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _first(error: BaseException) -> BaseException:

@@ -1,10 +1,13 @@
 """Stand-ins for clocks, disk and adapters, small enough to be believed."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.events import Command, Device, Event, Outcome, Reading, Sighting
+from gateway.errors import StateError
+from gateway.events import Command, Device, Event, Outcome, Reading, Resource, Sighting
 from gateway.hub import Hub
+from gateway.identities import Remembered
 from gateway.model import DeviceId, Operations, Path, ResourceType, Value
 from gateway.policy import DeviceRule, ReportRule, Rules
 from gateway.registry import ObjectDefinition, Registry, ResourceDefinition
@@ -49,6 +52,18 @@ def small_registry() -> Registry:
     )
 
 
+REMEMBERED = Remembered(
+    STATION,
+    "d1",
+    "old name",
+    "ble",
+    True,
+    5.0,
+    {(3303, "id7"): 3},
+    [Resource(Path(3303, 0, 5700), 20.5, 6.0)],
+)
+
+
 class Clock:
     """Both clocks of the hub; they move only when told."""
 
@@ -69,26 +84,35 @@ class Clock:
 
 
 class DictMemory:
-    """The hub's Memory in two dictionaries."""
+    """The hub's Memory in two dictionaries; `full` as a disk can be."""
 
     def __init__(self) -> None:
         self.devices: dict[DeviceId, Device] = {}
         self.instances: dict[tuple[DeviceId, int, str], int] = {}
         self.data: dict[tuple[str, str], bytes] = {}
+        self.full = False
 
     def remember_device(self, device: Device, *, joined: bool) -> None:
+        self._check()
         self.devices[device.id] = device
 
     def remember_instance(self, device: DeviceId, object_id: int, key: str, number: int) -> None:
+        self._check()
         self.instances[device, object_id, key] = number
 
     def forget_device(self, device: DeviceId) -> None:
-        del self.devices[device]
+        self._check()
+        self.devices.pop(device, None)
+
+    def _check(self) -> None:
+        if self.full:
+            raise StateError("state.db: database or disk is full")
 
     def recall(self, adapter: str, key: str) -> bytes | None:
         return self.data.get((adapter, key))
 
     def remember(self, adapter: str, key: str, data: bytes) -> None:
+        self._check()
         self.data[adapter, key] = data
 
 
@@ -98,12 +122,15 @@ class ScriptedSouth:
     def __init__(self) -> None:
         self.commands: list[Command] = []
         self.answer: Outcome | Exception = Outcome(confirmed=True)
+        self.gate: asyncio.Event | None = None
 
     async def run(self) -> None:
         raise AssertionError("never started")
 
     async def execute(self, command: Command) -> Outcome:
         self.commands.append(command)
+        if self.gate:
+            await self.gate.wait()
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
@@ -150,3 +177,11 @@ class HubBench:
     def told(self) -> list[Event]:
         """What the northbound slot was told since the last call, without the gateway's own."""
         return [e for e in self.north.outbox.take_all() if e.device != "gateway"]
+
+
+def restarted(clock: Clock, rules: Rules, *remembered: Remembered) -> HubBench:
+    """A hub that took over what an earlier life kept."""
+    bench = HubBench(clock)
+    bench.hub.rules = rules
+    bench.hub.restore(remembered)
+    return bench

@@ -6,6 +6,7 @@ import pytest
 
 from gateway import commands
 from gateway.errors import (
+    AdapterError,
     Busy,
     CommandError,
     InvalidValue,
@@ -168,3 +169,28 @@ async def test_every_write_is_logged_with_who_what_old_and_new(
     with caplog.at_level("INFO"):
         await meter.north.execute(write(SWITCH, True))
     assert "test writes /3312/0/5850: False -> True" in caplog.text
+
+
+async def test_an_adapter_that_fails_with_a_command_makes_the_device_unreachable(
+    meter: HubBench,
+) -> None:
+    meter.adapter.answer = AdapterError("the stick is gone")
+    with pytest.raises(Unreachable, match="the stick is gone"):
+        await meter.north.execute(write(SWITCH, True))
+
+
+async def test_a_command_that_waits_while_its_device_is_forgotten_is_refused(
+    meter: HubBench,
+) -> None:
+    gate = asyncio.Event()
+    meter.adapter.gate = gate
+    first, second = (
+        asyncio.create_task(meter.north.execute(write(SWITCH, on))) for on in (True, False)
+    )
+    while not meter.adapter.commands:
+        await asyncio.sleep(0)
+    meter.hub.forget(METER)
+    gate.set()
+    assert await first == Outcome(confirmed=True)
+    with pytest.raises(NotFound):
+        await second

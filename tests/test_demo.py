@@ -1,9 +1,12 @@
 """The README's first command, and each line that it prints, pasted as printed."""
 
+import asyncio
 import contextlib
+import json
 import os
 import re
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -11,8 +14,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+
+from tests.xmpp.conftest import PASSWORDS, peer_of
 
 DEADLINE_S = 60.0
 
@@ -39,7 +46,7 @@ class Demo:
 def running_demo(path: str | None = None) -> Iterator[Demo]:
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PATH": path or os.environ["PATH"]}
     process = subprocess.Popen(
-        [sys.executable, "-m", "gateway", "demo"],
+        [sys.executable, "-m", "gateway", "demo", "--coap-port", "0"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -94,7 +101,10 @@ def first_lines(line: str, enough: Callable[[str], object]) -> str:
         while not enough(seen):
             ready, _, _ = select.select([terminal], [], [], deadline - time.monotonic())
             assert ready, f"only this was printed: {seen}"
-            seen += os.read(terminal, 4096).decode()
+            try:
+                seen += os.read(terminal, 4096).decode()
+            except OSError:
+                pytest.fail(f"it ended with {process.wait(DEADLINE_S)}, after: {seen}")
         process.terminate()
     os.close(terminal)
     return seen
@@ -120,6 +130,33 @@ def test_the_command_line_shows_who_is_bridged(demo: Demo) -> None:
 
 def test_a_subscriber_sees_values_over_xmpp(demo: Demo) -> None:
     first_lines(demo.command("over XMPP"), lambda seen: "5700" in seen)
+
+
+async def test_somebody_elses_subscriber_sees_the_value_unit_and_time_that_coap_gives(
+    demo: Demo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = shlex.split(demo.command("over XMPP"))
+    option = {name: words[words.index(name) + 1] for name in words if name.startswith("--")}
+    server: Any = SimpleNamespace(port=int(option["--port"]), ca_file=Path(option["--ca-file"]))
+    monkeypatch.setitem(PASSWORDS, "you", Path(option["--password-file"]).read_text())
+    get = demo.command("A reading").replace("-m get", "-m get -A 110")
+    async with peer_of(server, "you") as peer, asyncio.timeout(DEADLINE_S):
+        while True:  # until no new reading came in between
+            over_coap = measurement(json.loads(await asyncio.to_thread(demo.paste, get)))
+            items = await peer.stored("iot/gateway/d05fb8fffe223b01")
+            if measurement(items["3303/0"]) == over_coap:
+                break
+    value, unit, at = over_coap
+    assert 20 < value < 30
+    assert unit == "Cel"
+    assert abs(at - time.time()) < 3600
+
+
+def measurement(pack: list[dict[str, Any]]) -> tuple[float, str, float]:
+    """Value, unit and time of the temperature in a SenML pack of JSON or XML."""
+    (record,) = (r for r in pack if f"{pack[0].get('bn', '')}{r['n']}".endswith("3303/0/5700"))
+    at = float(pack[0].get("bt", 0)) + float(record.get("t", 0))
+    return float(record["v"]), record["u"], at
 
 
 def test_a_line_a_change_is_printed(demo: Demo) -> None:

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
+from gateway.errors import NotFound
 from gateway.events import Change, DeviceChanged, Reading, Removed, Resource, Sighting, State
-from gateway.identities import Remembered
 from gateway.model import GATEWAY, DeviceId, Path
-from gateway.policy import DeviceRule, ReportRule, Rules
+from gateway.policy import ReportRule, Rules
 from gateway.slots import SouthSlot
-from tests.fakes import METER, STATION, Clock, HubBench, small_registry
+from tests.fakes import METER, REMEMBERED, STATION, Clock, HubBench, restarted, small_registry
 
 TEMPERATURE = Path(3303, 0, 5700)
 
@@ -44,26 +44,6 @@ def test_the_join_window_is_never_open_for_more_than_an_hour(bench: HubBench) ->
     bench.hub.permit(1e9)
     bench.clock.advance(3601)
     assert not bench.south.seen(Sighting(STATION))
-
-
-def test_prefixes_are_the_configured_ones_else_assigned_in_order(bench: HubBench) -> None:
-    bench.rules(meter=DeviceRule(listed=True, prefix="d1"))
-    bench.hub.permit(60)
-    bench.join(STATION)
-    bench.join(METER)
-    assert [d.prefix for d in bench.north.devices()] == ["", "d2", "d1"]
-    assert bench.memory.devices[STATION].prefix == "d2"
-
-
-def test_an_instance_number_is_the_preferred_one_or_the_next_free_and_never_moves(
-    bench: HubBench,
-) -> None:
-    bench.join()
-    assert bench.south.instance(STATION, 3301, "id1", 1) == 1
-    assert bench.south.instance(STATION, 3301, "id0", 0) == 0
-    assert bench.south.instance(STATION, 3301, "id1#2", 1) == 2
-    assert bench.south.instance(STATION, 3301, "id1", 0) == 1
-    assert bench.memory.instances[STATION, 3301, "id1#2"] == 2
 
 
 def test_a_value_keeps_the_time_of_its_measurement(bench: HubBench) -> None:
@@ -130,7 +110,9 @@ def test_a_change_within_the_minimum_interval_is_told_when_it_ends(bench: HubBen
     assert not bench.told()
 
 
-def test_a_held_change_that_went_back_is_not_told(bench: HubBench) -> None:
+def test_a_held_change_that_went_back_is_told_as_somebody_may_have_read_it_between(
+    bench: HubBench,
+) -> None:
     bench.rules(ReportRule(min_interval_s=10))
     bench.join()
     for temperature in (20.0, 21.0, 20.0):
@@ -138,7 +120,7 @@ def test_a_held_change_that_went_back_is_not_told(bench: HubBench) -> None:
     bench.told()
     bench.clock.advance(11)
     bench.hub.tick()
-    assert not bench.told()
+    assert bench.told() == [Change(STATION, TEMPERATURE)]
 
 
 def test_an_unchanged_value_is_told_again_after_the_maximum_interval(bench: HubBench) -> None:
@@ -213,25 +195,6 @@ def test_the_gateway_shows_each_device_in_its_object_25(bench: HubBench) -> None
     assert not bench.north.resources(GATEWAY, Path(25))
 
 
-def restarted(clock: Clock, rules: Rules, *remembered: Remembered) -> HubBench:
-    bench = HubBench(clock)
-    bench.hub.rules = rules
-    bench.hub.restore(remembered)
-    return bench
-
-
-REMEMBERED = Remembered(
-    STATION,
-    "d1",
-    "old name",
-    "ble",
-    True,
-    5.0,
-    {(3303, "id7"): 3},
-    [Resource(TEMPERATURE, 20.5, 6.0)],
-)
-
-
 def test_after_a_restart_values_are_there_with_their_time_and_marked_restored(clock: Clock) -> None:
     bench = restarted(clock, Rules(), REMEMBERED)
     assert bench.north.resource(STATION, TEMPERATURE) == Resource(TEMPERATURE, 20.5, 6.0, True)
@@ -244,23 +207,6 @@ def test_after_a_restart_values_are_there_with_their_time_and_marked_restored(cl
     resource = bench.north.resource(STATION, TEMPERATURE)
     assert resource
     assert not resource.restored
-
-
-def test_a_prefix_changed_in_the_configuration_is_taken_at_the_next_start(clock: Clock) -> None:
-    rules = Rules({STATION: DeviceRule(True, "roof")})
-    bench = restarted(clock, rules, REMEMBERED)
-    assert bench.north.device("roof")
-    assert bench.memory.devices[STATION].prefix == "roof"
-
-
-def test_a_prefix_that_another_device_has_is_not_taken_from_it(
-    clock: Clock, caplog: pytest.LogCaptureFixture
-) -> None:
-    rules = Rules({STATION: DeviceRule(True, "d2")})
-    other = Remembered(METER, "d2", "", "ble", True, None, {}, [])
-    bench = restarted(clock, rules, REMEMBERED, other)
-    assert bench.north.device_by_id(STATION) == bench.north.device("d1")
-    assert "keeps prefix d1" in caplog.text
 
 
 def test_a_device_found_by_another_adapter_is_not_among_this_ones_devices(
@@ -286,15 +232,99 @@ def test_a_device_that_cannot_be_bridged_is_listed_with_its_reason(bench: HubBen
     assert bench.hub.strangers[STATION].name == "Lamp"
 
 
-def test_a_device_that_is_listed_no_more_is_not_bridged_but_keeps_what_it_had(
-    clock: Clock,
+def test_a_resource_is_single_or_multiple_as_it_is_defined(
+    bench: HubBench, caplog: pytest.LogCaptureFixture
 ) -> None:
-    bench = restarted(clock, Rules(), replace(REMEMBERED, joined=False))
-    assert not bench.south.seen(Sighting(STATION))
-    assert bench.north.device("d1") is None
+    bench.join()
+    bench.say({Path(3303, 0, 5700, 0): 1.0, Path(3, 0, 11): 0, Path(3, 0, 11, 1): 0})
+    bench.say({Path(3, 0, 11): 0})
+    assert [r.path for r in bench.north.resources(STATION)] == [Path(3, 0, 11, 1)]
+    assert bench.hub.counters["readings_misplaced"] == 3
+    assert caplog.text.count("/3/0/11 is dropped: it is defined with resource instances") == 1
+
+
+def test_a_device_that_makes_up_resources_fills_neither_memory_nor_log(
+    bench: HubBench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.join()
+    bench.say({Path(3303, number, 5700): 1.0 for number in range(1_001)})
+    bench.say({Path(9, 0, number): 1 for number in range(1_500)})
+    assert len(bench.north.resources(STATION)) == 1_000
+    assert bench.hub.counters["readings_too_many"] == 1
+    assert bench.hub.counters["readings_undefined"] == 1_500
+    assert len([r for r in caplog.records if r.levelname == "WARNING"]) == 100
+
+
+@pytest.mark.parametrize("at", [float("nan"), float("inf")])
+def test_a_reading_without_a_real_time_is_dropped(bench: HubBench, at: float) -> None:
+    bench.join()
+    bench.south.report([Reading(STATION, TEMPERATURE, 21.0, at)])
+    assert value(bench, TEMPERATURE) is None
+
+
+def test_one_report_may_hold_several_devices_and_strangers(bench: HubBench) -> None:
+    bench.join(STATION, "one")
+    bench.join(METER, "two")
+    stranger = DeviceId("ble:00-24-be-80-4f-ff")
+    bench.south.report([Reading(d, TEMPERATURE, 1.0, 5.0) for d in (METER, stranger, STATION)])
+    states = [d.availability.state for d in bench.north.devices()]
+    assert states == [State.ONLINE] * 3
+    assert value(bench, TEMPERATURE, METER) == value(bench, TEMPERATURE) == 1.0
+    assert bench.hub.counters["readings_of_strangers"] == 1
+
+
+def test_what_a_device_no_longer_has_also_goes_from_the_gateways_list(bench: HubBench) -> None:
+    bench.join()
+    bench.say({TEMPERATURE: 20.0, Path(3312, 0, 5850): True})
+    bench.south.withdraw(STATION, Path(3312))
+    assert value(bench, Path(25, 0, 3), GATEWAY) == "</3303>;ver=1.1,</3303/0>"
+
+
+def test_servers_are_told_that_the_gateway_itself_has_more_resources(bench: HubBench) -> None:
+    bench.north.outbox.take_all()
+    bench.join()
+    assert DeviceChanged(GATEWAY) in bench.north.outbox.take_all()
+
+
+def test_a_state_lasts_since_it_began_though_its_reason_changes(bench: HubBench) -> None:
+    bench.join()
+    bench.south.lost(STATION, "hung up")
+    since = bench.clock.wall()
+    bench.clock.advance(60)
+    bench.south.lost(STATION, "out of reach")
+    device = bench.north.device_by_id(STATION)
+    assert device
+    assert (device.availability.reason, device.availability.since) == ("out of reach", since)
+
+
+def test_a_device_is_seen_also_when_it_has_nothing_new_to_say(bench: HubBench) -> None:
+    bench.join()
+    for seen in (
+        lambda: bench.south.seen(Sighting(STATION)),
+        lambda: bench.south.online(STATION, "connected"),
+        lambda: bench.south.online(STATION, "connected"),
+    ):
+        bench.clock.advance(60)
+        seen()
+        device = bench.north.device_by_id(STATION)
+        assert device
+        assert device.last_seen == bench.clock.wall()
+
+
+def test_the_gateway_itself_cannot_be_forgotten(bench: HubBench) -> None:
+    with pytest.raises(NotFound):
+        bench.hub.forget(GATEWAY)
+    assert bench.north.device("")
+
+
+def test_a_restored_value_that_nothing_defines_any_more_is_not_shown(clock: Clock) -> None:
+    old = Resource(Path(3303, 0, 5700), "was text", 1.0), Resource(Path(9, 0, 1), 1, 1.0)
+    bench = restarted(clock, Rules(), replace(REMEMBERED, resources=old))
+    assert not bench.north.resources(STATION)
+
+
+def test_the_gateway_shows_all_of_many_devices(bench: HubBench) -> None:
     bench.hub.permit(60)
-    bench.join(METER)
-    bench.join(STATION)
-    assert [d.prefix for d in bench.north.devices()] == ["", "d2", "d1"]
-    assert bench.north.resource(STATION, TEMPERATURE) == Resource(TEMPERATURE, 20.5, 6.0, True)
-    assert bench.south.instance(STATION, 3303, "id7", 0) == 3
+    for number in range(400):
+        bench.south.seen(Sighting(DeviceId(f"lowpan:{number:016x}")))
+    assert len(bench.north.resources(GATEWAY, Path(25))) == 1_200

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.events import Change, DeviceChanged
+from gateway.events import Change, DeviceChanged, Removed
 from gateway.model import (
     DeviceId,
     ObjLink,
@@ -89,3 +89,24 @@ async def test_a_full_outbox_drops_its_oldest_event_and_counts_it() -> None:
         Path(3303, 1),
         Path(3303, 2),
     ]
+
+
+async def test_what_happens_after_a_removal_is_told_after_it() -> None:
+    outbox = Outbox()
+    device, path = STATION, Path(3303, 0, 5700)
+    gone = Removed(device, "d1", Path(3303))
+    for event in (Change(device, path), DeviceChanged(device), gone, Change(device, path)):
+        outbox.put(event)
+    assert outbox.take_all() == [DeviceChanged(device), gone, Change(device, path)]
+    for event in (gone, Change(device, path), gone):
+        outbox.put(event)
+    assert await outbox.take() == Change(device, path)
+    assert await outbox.take() == gone
+
+
+def test_a_device_that_was_removed_under_two_prefixes_is_told_gone_from_both() -> None:
+    outbox = Outbox()
+    gone = [Removed(STATION, "d1"), Removed(STATION, "d2")]
+    for event in gone:
+        outbox.put(event)
+    assert outbox.take_all() == gone

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path as FilePath
@@ -198,3 +199,64 @@ def test_ready_is_told_to_systemd(tmp_path: FilePath) -> None:
             assert manager.recv(100) == b"STOPPING=1"
         finally:
             del os.environ["NOTIFY_SOCKET"]
+
+
+def test_a_second_daemon_is_refused_and_the_first_lives_on(daemon: Daemon) -> None:
+    second = daemon.command(
+        "run", "--config", str(daemon.config), "--state", str(daemon.folder / "state")
+    )
+    assert second.returncode == 1
+    assert "is in use by another running gateway" in second.stderr
+    third = daemon.command(
+        "run", "--config", str(daemon.config), "--state", str(daemon.folder / "other")
+    )
+    assert third.returncode == 1
+    assert "another gateway answers at" in third.stderr
+    assert "Traceback" not in second.stderr + third.stderr
+    assert daemon.ask({"do": "devices"})
+
+
+def test_a_daemon_that_is_gone_in_the_middle_of_an_answer_is_a_clear_error(
+    tmp_path: FilePath,
+) -> None:
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "control.sock"))
+        listening.listen()
+
+        def hang_up() -> None:
+            connection, _ = listening.accept()
+            connection.recv(100)
+            connection.sendall(b'{"ok": [')
+            connection.close()
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        done = Daemon(tmp_path).command("devices")
+        thread.join()
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+    assert "the daemon ended the connection" in done.stderr
+
+
+def test_the_command_line_says_when_the_join_window_is_closed(daemon: Daemon) -> None:
+    assert daemon.command("permit", "0s").stdout == "no device may join now\n"
+
+
+def test_a_service_manager_that_is_gone_does_not_end_the_daemon(
+    tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "nobody"))
+    daemon = Daemon(tmp_path)
+    daemon.start()
+    status, log = daemon.end()
+    assert status == 0
+    assert "systemd cannot be told READY=1" in log
+
+
+def test_check_names_the_bad_object_definitions(tmp_path: FilePath) -> None:
+    daemon = Daemon(tmp_path, CORE.replace("[gateway]", '[gateway]\ndefinitions = "{folder}"'))
+    (tmp_path / "lamp.xml").write_text("<LWM2M>\n<Object>")
+    done = daemon.command("check", "--config", str(daemon.config))
+    assert done.returncode == 0
+    assert "lamp.xml is set aside: line 2: not XML" in done.stderr
+    daemon.start()
+    assert "lamp.xml is set aside: line 2: not XML" in daemon.end()[1]

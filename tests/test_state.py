@@ -18,6 +18,11 @@ def device(identity: DeviceId, prefix: str, last_seen: float | None = None) -> D
     return Device(identity, prefix, "A name", "ble", NOWHERE, last_seen)
 
 
+def reopened(state: StateDatabase, folder: FilePath) -> StateDatabase:
+    state.close()
+    return StateDatabase(folder)
+
+
 def test_a_new_folder_holds_nothing(tmp_path: FilePath) -> None:
     state = StateDatabase(tmp_path / "new" / "folder")
     assert [known.device for known in state.load()] == [GATEWAY]
@@ -35,8 +40,8 @@ def test_every_kind_of_value_survives_with_its_type_and_time(tmp_path: FilePath)
     state.remember_device(station, joined=False)
     kept = [Resource(Path(3300, n, 5700), value, 7.25) for n, value in enumerate(VALUES)]
     state.save([(station, resource.path, resource) for resource in kept])
-    # Not closed: as after a kill.
-    _, known = StateDatabase(tmp_path).load()
+    state = reopened(state, tmp_path)
+    _, known = state.load()
     loaded = sorted(known.resources, key=lambda r: r.path)
     assert [(r.value, type(r.value), r.at) for r in loaded] == [
         (r.value, type(r.value), r.at) for r in kept
@@ -52,7 +57,8 @@ def test_instance_numbers_survive_also_the_gateways_own(tmp_path: FilePath) -> N
     state.remember_device(device(STATION, "d1"), joined=False)
     state.remember_instance(STATION, 3301, "id1#2", 4)
     state.remember_instance(GATEWAY, 25, STATION, 0)
-    own, known = StateDatabase(tmp_path).load()
+    state = reopened(state, tmp_path)
+    own, known = state.load()
     assert known.instances == {(3301, "id1#2"): 4}
     assert own.instances == {(25, STATION): 0}
     state.close()
@@ -109,14 +115,56 @@ def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: FilePath) -> No
         StateDatabase(tmp_path / "file" / "state")
 
 
-def test_what_an_adapter_remembers_survives_a_kill_and_is_its_own(tmp_path: FilePath) -> None:
+def test_two_gateways_never_share_a_state_folder(tmp_path: FilePath) -> None:
+    state = StateDatabase(tmp_path)
+    with pytest.raises(StateError, match="in use by another running gateway"):
+        StateDatabase(tmp_path)
+    state.close()
+    StateDatabase(tmp_path).close()
+
+
+def test_values_that_were_being_saved_do_not_bring_a_forgotten_device_back(
+    tmp_path: FilePath,
+) -> None:
+    state = StateDatabase(tmp_path)
+    station, path = device(STATION, "d1"), Path(3303, 0, 5700)
+    state.remember_device(station, joined=False)
+    state.forget_device(STATION)
+    state.save([(station, path, Resource(path, 1.0, 1.0))])
+    state.remember_device(station, joined=False)
+    assert not state.load()[1].resources
+    state.close()
+
+
+def test_instance_numbers_without_their_device_are_in_nobodys_way(tmp_path: FilePath) -> None:
+    state = StateDatabase(tmp_path)
+    state.remember_instance(STATION, 3303, "id0", 0)
+    state.remember_instance(GATEWAY, 25, STATION, 7)
+    state = reopened(state, tmp_path)
+    assert state.load()[0].instances == {(25, STATION): 7}
+    state.remember_instance(STATION, 3303, "id0", 1)
+    state.close()
+
+
+def test_a_disk_that_fails_later_is_a_clear_error(tmp_path: FilePath) -> None:
+    state = StateDatabase(tmp_path)
+    with sqlite3.connect(tmp_path / "state.db") as other:
+        other.execute("DROP TABLE value")
+    other.close()
+    with pytest.raises(StateError, match="no such table"):
+        state.load()
+    state.close()
+
+
+def test_what_an_adapter_remembers_survives_and_is_its_own(tmp_path: FilePath) -> None:
     state = StateDatabase(tmp_path)
     state.remember("lowpan", "counter", b"\x00\x01")
     state.remember("lowpan", "counter", b"\x00\x02")
-    # Not closed: as after a kill.
-    again = StateDatabase(tmp_path)
-    assert again.recall("lowpan", "counter") == b"\x00\x02"
-    assert again.recall("ble", "counter") is None
-    assert again.recall("lowpan", "other") is None
-    again.close()
     state.close()
+    state = StateDatabase(tmp_path)
+    assert state.recall("lowpan", "counter") == b"\x00\x02"
+    assert state.recall("ble", "counter") is None
+    assert state.recall("lowpan", "other") is None
+    state.close()
+    with pytest.raises(StateError):
+        state.recall("lowpan", "counter")

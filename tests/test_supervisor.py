@@ -31,6 +31,23 @@ class Failing:
         await asyncio.Event().wait()
 
 
+class Untidy:
+    """A northbound adapter that fails to close what it opened."""
+
+    Config: ClassVar[type[Section]] = Section
+    lives: ClassVar[int]
+
+    def __init__(self, config: Section, port: NorthPort) -> None:
+        self.port = port
+
+    async def run(self) -> None:
+        type(self).lives += 1
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise AdapterError("the server does not say goodbye")
+
+
 class Radio:
     """A southbound adapter that runs until told to fail."""
 
@@ -49,7 +66,7 @@ class Radio:
         return Outcome(confirmed=True)
 
 
-def fail(error: Exception) -> Callable[[], None]:
+def fail(error: BaseException) -> Callable[[], None]:
     def life() -> None:
         raise error
 
@@ -124,6 +141,36 @@ async def test_the_devices_of_a_radio_that_is_gone_are_offline_and_cannot_be_wri
     assert device.availability.reason == "the adapter ble is not running"
     with pytest.raises(Unreachable):
         await bench.north.execute(command)
+
+
+async def test_an_adapter_that_is_cancelled_by_its_own_library_is_started_again(
+    bench: HubBench,
+) -> None:
+    Failing.lives = [fail(asyncio.CancelledError()), lambda: None]
+    supervised = Supervised("xmpp", Failing, Section(), bench.hub)
+    await run_while(supervised, lambda: not Failing.lives)
+    assert supervised.slot.restarts == 1
+
+
+async def test_an_adapter_that_fails_while_it_stops_is_not_started_again(bench: HubBench) -> None:
+    Untidy.lives = 0
+    supervised = Supervised("xmpp", Untidy, Section(), bench.hub)
+    task = asyncio.create_task(supervised.run())
+    await until(lambda: Untidy.lives)
+    task.cancel()
+    await asyncio.wait([task], timeout=5)
+    assert task.done()
+    assert Untidy.lives == 1
+
+
+async def test_a_failure_that_repeats_is_one_line_in_the_log(
+    bench: HubBench, caplog: pytest.LogCaptureFixture
+) -> None:
+    Failing.lives = [*[fail(AdapterError("no adapter hci0"))] * 20, lambda: None]
+    supervised = Supervised("ble", Failing, Section(), bench.hub)
+    await run_while(supervised, lambda: not Failing.lives)
+    assert supervised.slot.restarts == 20
+    assert caplog.text.count("no adapter hci0") == 1
 
 
 async def test_a_stopped_adapter_is_not_started_again(bench: HubBench) -> None:

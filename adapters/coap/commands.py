@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import replace
 
 from aiocoap import Context, Message, interfaces
 from aiocoap.messagemanager import MessageManager
+from aiocoap.numbers.constants import TransportTuning
 from aiocoap.numbers.optionnumbers import OptionNumber
 from aiocoap.pipe import Pipe
 from aiocoap.tokenmanager import TokenManager
@@ -24,13 +25,48 @@ from adapters.coap.server import Server
 from adapters.coap.udp import UdpSocket, peer_name
 
 LIBRARY = "adapters.coap.aiocoap"
-logging.getLogger(LIBRARY).setLevel(logging.WARNING)  # below that it logs every repetition
+logging.getLogger(LIBRARY).setLevel(logging.ERROR)  # below that peers set its pace
 
-REMEMBERED = 8_192
-"""Commands in one EXCHANGE_LIFETIME: aiocoap keeps 3 kB of each, to know a repetition."""
+REMEMBERED = 24_576
+"""Requests kept to know their repetitions, a third for what must not be done twice. 60 MB."""
 
-EXCHANGE_LIFETIME_S = 247.0
-"""How long a message ID must not be used again (RFC 7252 4.8.2)."""
+
+class Once(TransportTuning):  # type: ignore[misc]
+    """For what must not be done twice: remembered as long as RFC 7252 4.8.2 says."""
+
+    EXCHANGE_LIFETIME = 247.0
+
+
+class Again(TransportTuning):  # type: ignore[misc]
+    """For what may be done twice (RFC 7252 4.5): until the second repetition, to spare a radio."""
+
+    EXCHANGE_LIFETIME = 10.0
+
+
+class Recent:
+    """What was added in the last `lifetime_s`, at most `limit` of it."""
+
+    def __init__(self, lifetime_s: float, limit: int) -> None:
+        self._lifetime_s = lifetime_s
+        self._limit = limit
+        self._ends: OrderedDict[Hashable, float] = OrderedDict()
+
+    def holds(self, key: Hashable, now: float) -> bool:
+        """Whether the key was added lately."""
+        while self._ends and next(iter(self._ends.values())) <= now:
+            self._ends.popitem(last=False)
+        return key in self._ends
+
+    def add(self, key: Hashable, now: float) -> bool:
+        """Adds a key that it does not hold; False if there is no room."""
+        if len(self._ends) >= self._limit:
+            return False
+        self._ends[key] = now + self._lifetime_s
+        return True
+
+    def discard(self, key: Hashable) -> None:
+        """Forgets a key before its time."""
+        self._ends.pop(key, None)
 
 
 class Address(interfaces.EndpointAddress):  # type: ignore[misc]
@@ -83,7 +119,9 @@ class Commands(interfaces.MessageInterface):  # type: ignore[misc]
     ) -> None:
         self._socket = socket
         self._send = send
-        self._taken: OrderedDict[tuple[Peer, int], float] = OrderedDict()
+        self._once = Recent(Once.EXCHANGE_LIFETIME, REMEMBERED // 3)
+        self._again = Recent(Again.EXCHANGE_LIFETIME, 2 * REMEMBERED // 3)
+        self._waiting = Recent(Once.EXCHANGE_LIFETIME, REMEMBERED)
         tokens = TokenManager(context)
         self._manager = MessageManager(tokens)
         self._manager.message_interface = self
@@ -91,18 +129,22 @@ class Commands(interfaces.MessageInterface):  # type: ignore[misc]
         tokens.token_interface = self._manager
         context.request_interfaces.append(tokens)
 
-    def take(self, message: Datagram, data: bytes, peer: Peer, now: float) -> bool:
-        """Passes a request on; False if there were too many of late."""
-        key = (peer, message.mid)
-        if key not in self._taken:
-            while self._taken and next(iter(self._taken.values())) <= now:
-                self._taken.popitem(last=False)
-            if len(self._taken) >= REMEMBERED:
-                return False
-            self._taken[key] = now + EXCHANGE_LIFETIME_S
+    def take(self, message: Datagram, data: bytes, peer: Peer, now: float) -> str:
+        """Passes a request on; or the reason why not, if there is too much to do."""
+        once = message.code == Code.POST
+        recent = self._once if once else self._again
+        key, reply = (peer, message.mid), (peer, message.token)
+        if not recent.holds(key, now):
+            if self._waiting.holds(reply, now):  # aiocoap would drop the earlier one
+                return "a command with this token is under way"
+            if not recent.add(key, now) or not self._waiting.add(reply, now):
+                return "too many commands of late"
         known = datagram.without_unknown(message)
-        self.conclude(data if known is message else datagram.encode(known), peer)
-        return True
+        octets = data if known is message else datagram.encode(known)
+        request = Message.decode(octets, Address(self._socket, peer))
+        request.transport_tuning = Once() if once else Again()
+        self._manager.dispatch_message(request)
+        return ""
 
     def conclude(self, data: bytes, peer: Peer) -> None:
         """Passes an ACK or RST on that is not an observer's."""
@@ -112,6 +154,8 @@ class Commands(interfaces.MessageInterface):  # type: ignore[misc]
 
     def send(self, message: Message) -> None:
         self._manager.message_id |= UPPER_HALF
+        if message.code.is_response():
+            self._waiting.discard((message.remote.peer, message.token))
         self._send(message.encode(), message.remote.peer)
 
     async def recognize_remote(self, remote: object) -> bool:
@@ -121,7 +165,7 @@ class Commands(interfaces.MessageInterface):  # type: ignore[misc]
         """This server asks nobody anything."""
 
     async def shutdown(self) -> None:
-        """The socket is not ours to close."""
+        self._socket.close()
 
 
 class Site:

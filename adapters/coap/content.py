@@ -22,7 +22,9 @@ SENSOR_UNITS = 5701
 _MEASURED = frozenset({5600, 5601, 5602, 5603, 5604, 5700, 5702, 5703, 5704, 5900})
 """What 5701 speaks of: the value, its extremes and range, the axes, the set point."""
 
-_ARGUMENT = re.compile(r"([0-9])(?:='([ !#-&(-\[\]-~]*)')?")  # a space is seen, and harmless
+_ARGUMENT = r"([0-9])(?:='[ !#-&(-\[\]-~]*')?"  # a space is seen, and harmless
+_ARGUMENTS = re.compile(rf"(?:{_ARGUMENT}(?:,{_ARGUMENT})*)?")
+_EACH_ARGUMENT = re.compile(_ARGUMENT + r"(?:,|$)")
 
 _TYPES: dict[type, ResourceType] = {
     bool: ResourceType.BOOLEAN,
@@ -182,18 +184,9 @@ def arguments(payload: bytes, form: Format | None) -> str:
     if form not in {None, Format.TEXT}:
         raise Refusal(Code.UNSUPPORTED_CONTENT_FORMAT, "arguments are text/plain")
     text = _text(payload)
-    at, digits = 0, set()
-    while text:
-        match = _ARGUMENT.match(text, at)
-        if not match or match[1] in digits:
-            raise InvalidValue("arguments look like 0='a',1, each digit once")
-        digits.add(match[1])
-        at = match.end()
-        if at == len(text):
-            break
-        if text[at] != ",":
-            raise InvalidValue("arguments look like 0='a',1, each digit once")
-        at += 1
+    digits = _EACH_ARGUMENT.findall(text)
+    if not _ARGUMENTS.fullmatch(text) or len(set(digits)) < len(digits):
+        raise InvalidValue("arguments look like 0='a',1, each digit once")
     return text
 
 

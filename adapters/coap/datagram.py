@@ -122,6 +122,7 @@ def _extended(data: bytes, at: int, nibble: int) -> tuple[int, int]:
 _REPEATABLE: frozenset[int] = frozenset(
     {Option.IF_MATCH, Option.ETAG, Option.URI_PATH, Option.URI_QUERY, Option.REQUEST_TAG}
 )
+# Elective options that a server may leave unread (Size1, No-Response, Echo, ...) are not here.
 _LENGTHS: dict[int, tuple[int, int]] = {
     Option.IF_MATCH: (0, 8),
     Option.URI_HOST: (1, 255),
@@ -131,18 +132,12 @@ _LENGTHS: dict[int, tuple[int, int]] = {
     Option.URI_PORT: (0, 2),
     Option.URI_PATH: (0, 255),
     Option.CONTENT_FORMAT: (0, 2),
-    Option.MAX_AGE: (0, 4),
     Option.URI_QUERY: (0, 255),
-    Option.HOP_LIMIT: (1, 1),
     Option.ACCEPT: (0, 2),
     Option.BLOCK2: (0, 3),
     Option.BLOCK1: (0, 3),
-    Option.SIZE2: (0, 4),
     Option.PROXY_URI: (1, 1034),
     Option.PROXY_SCHEME: (1, 255),
-    Option.SIZE1: (0, 4),
-    Option.ECHO: (1, 40),
-    Option.NO_RESPONSE: (0, 1),
     Option.REQUEST_TAG: (0, 8),
 }
 
@@ -186,6 +181,7 @@ def request(
     if not Code.GET <= code <= Code.IPATCH:
         raise Refusal(Code.METHOD_NOT_ALLOWED, "unknown method")
     known = known_options(options)
+    _texts(known, Option.URI_HOST)  # whatever it is called: this server has but one name
     return Request(
         code=Code(code),
         path=_texts(known, Option.URI_PATH),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from adapters.coap.messages import Format
-from adapters.coap.tree import allows, define, root
+from adapters.coap.tree import PRIVATE_OBJECTS, allows, define, root
 from gateway.events import Device, Resource
 from gateway.model import Operations, Path, ResourceType, printable
 from gateway.registry import Registry, ResourceDefinition
@@ -75,21 +75,22 @@ def describe(device: Device, resources: Sequence[Resource], registry: Registry) 
     base = root(device)
     title = (("title", printable(device.name)),) if device.name else ()
     yield Link(base or "/", (("rt", "oma.lwm2m"), *title, ("ct", _formats(_PACKS))))
-    last = Path(0)
+    last = None
     for path, several in _paths(resources):
-        if path.object != last.object or last == Path(0):
+        if last is None or path.object != last.object:
             yield Link(f"{base}/{path.object}", _version(registry, path.object))
-        if path.upto(2) != last.upto(2):
+        if last is None or path.upto(2) != last.upto(2):
             yield Link(f"{base}{path.upto(2)}", _instance(registry, path.object))
         yield Link(f"{base}{path}", _resource(registry, path, several))
         last = path
 
 
 def _paths(resources: Iterable[Resource]) -> Iterator[tuple[Path, bool]]:
-    """Each resource once, and whether it has resource instances."""
+    """Each resource that clients may know of, once, and whether it has resource instances."""
     seen: dict[Path, bool] = {}
     for resource in resources:
-        seen[resource.path.upto(3)] = len(resource.path) == 4
+        if resource.path.object not in PRIVATE_OBJECTS:
+            seen[resource.path.upto(3)] = len(resource.path) == 4
     yield from seen.items()
 
 

@@ -80,7 +80,7 @@ class Format(IntEnum):
 
 
 class Option(IntEnum):
-    """Option numbers (RFC 7252, 7641, 7959, 7967, 8613, 8768, 9175)."""
+    """The options that are read or sent (RFC 7252, 7641, 7959, 9175)."""
 
     IF_MATCH = 1
     URI_HOST = 3
@@ -92,16 +92,11 @@ class Option(IntEnum):
     CONTENT_FORMAT = 12
     MAX_AGE = 14
     URI_QUERY = 15
-    HOP_LIMIT = 16
     ACCEPT = 17
     BLOCK2 = 23
     BLOCK1 = 27
-    SIZE2 = 28
     PROXY_URI = 35
     PROXY_SCHEME = 39
-    SIZE1 = 60
-    ECHO = 252
-    NO_RESPONSE = 258
     REQUEST_TAG = 292
 
 

@@ -101,8 +101,8 @@ class Observers:
         now: float,
     ) -> Observer | None:
         """Adds an observation, in place of one with the same token; None if there is no room."""
+        endpoint = self._endpoints.get(peer) or Endpoint(peer)  # its message IDs go on
         self.cancel(peer, token)
-        endpoint = self._endpoints.get(peer) or Endpoint(peer)
         if self._count >= self._limit or len(endpoint.observers) >= self._limit_per_peer:
             return None
         observer = Observer(endpoint, token, request, form, *target, confirmable, now)

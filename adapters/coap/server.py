@@ -5,8 +5,9 @@ One for all listeners; knows no datagram and no socket.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 
 from adapters.coap import content, links, tree
@@ -67,13 +68,14 @@ class Server:
             Code.CONTENT, payload, form, max_age_s=self._max_age_s(target.device.id, resources)
         )
 
-    def single(self, request: Request) -> tuple[DeviceId, Resource] | None:
-        """The one resource that a GET shows, if it shows just one."""
+    def source(self, request: Request) -> Callable[[], object] | None:
+        """A quick call that gives something else once a GET would show something else."""
         if request.path == WELL_KNOWN_CORE:
             return None
         target = tree.locate(self._port, request.path)
-        resource = self._port.resource(target.device.id, target.path)
-        return (target.device.id, resource) if resource else None
+        here = (target.device.id, target.path)
+        look = self._port.resource if self._port.resource(*here) else self._port.resources
+        return partial(look, *here)
 
     def _units(self, target: Target, resources: Iterable[Resource]) -> dict[Path, str]:
         units = {}

@@ -18,7 +18,7 @@ from gateway.registry import Registry, ResourceDefinition
 
 _ID = re.compile(r"0|[1-9][0-9]{0,4}")
 
-_PRIVATE_OBJECTS = frozenset({0, 21, 23})
+PRIVATE_OBJECTS = frozenset({0, 21, 23})
 """Security, OSCORE and COSE: keys, never shown to a client (LwM2M Core 6.3)."""
 
 
@@ -51,7 +51,7 @@ def locate(port: NorthPort, segments: Sequence[str]) -> Target:
     if not ids:
         raise InvalidValue("name an object of the device")
     target = Target(device, parse_ids(ids))
-    if target.path.object in _PRIVATE_OBJECTS:
+    if target.path.object in PRIVATE_OBJECTS:
         raise Refusal(Code.UNAUTHORIZED, "this object is not for clients")
     definition = define(port.registry, target.path)
     if definition and not definition.multiple and target.path.resource_instance is not None:
@@ -138,12 +138,10 @@ def writes(
     Resources that the device does not implement are ignored, unless nothing remains. A
     replacement must name every mandatory writable resource.
     """
-    resources = existing(port, target)
-    present = {resource.path for resource in resources}
+    present = {resource.path for resource in existing(port, target)}
+    arrays = {path.upto(3) for path in present if len(path) == 4}
     kept = {
-        path: value
-        for path, value in values.items()
-        if path in present or path.upto(3) in {p.upto(3) for p in present if len(p) == 4}
+        path: value for path, value in values.items() if path in present or path.upto(3) in arrays
     }
     for path in kept:
         if not allows(port.registry, path, Operations.WRITE):

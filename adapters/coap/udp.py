@@ -92,11 +92,6 @@ class UdpSocket:
         """The bound address as people write it."""
         return peer_name(self._socket.getsockname())
 
-    @property
-    def port(self) -> int:
-        """The bound port."""
-        return int(self._socket.getsockname()[1])
-
     def fileno(self) -> int:
         """The descriptor, for a reader of the event loop."""
         return self._socket.fileno()

@@ -12,6 +12,7 @@ from typing import Annotated, ClassVar, assert_never
 
 from pydantic import Field
 
+from gateway.errors import Unreachable
 from gateway.events import Command, Execute, Outcome, Reading, Sighting, Write
 from gateway.model import DeviceId, Path, Value
 from gateway.ports import Duration, Section, SouthPort
@@ -89,7 +90,9 @@ class Sim:
 
     async def execute(self, command: Command) -> Outcome:
         """Obeys, and reports the new state at once."""
-        device = self._devices[command.device]
+        device = self._devices.get(command.device)
+        if device is None:
+            raise Unreachable(f"[sim] has only {len(self._devices)} devices now")
         device.obey(command)
         self._report(device)
         return Outcome(confirmed=True)

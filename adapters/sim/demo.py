@@ -33,12 +33,19 @@ STOP_TIMEOUT_S = 8.0
 
 
 @click.command("demo")
-def command() -> None:
+@click.option(
+    "--coap-port",
+    type=click.IntRange(0, 65535),
+    default=demo_setup.COAP_PORT,
+    show_default=True,
+    help="Where CoAP is served; another port is taken if this one is not free.",
+)
+def command(coap_port: int) -> None:
     """Bridge virtual devices with the real daemon, and print command lines to try."""
-    asyncio.run(_demo())
+    asyncio.run(_demo(coap_port))
 
 
-async def _demo() -> None:
+async def _demo(coap_port: int) -> None:
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
@@ -49,7 +56,7 @@ async def _demo() -> None:
         radio = await stack.enter_async_context(demo_mesh())
         devices += demo_setup.NODES
         server = await _xmpp_server(stack)
-        port = demo_setup.coap_port()
+        port = demo_setup.free_port(coap_port)
         demo_setup.write(folder, devices, port, radio, server)
         await stack.enter_async_context(_daemon(folder))
         showing = asyncio.create_task(_show(folder, devices, port, server))
@@ -112,7 +119,7 @@ async def _show(
         click.echo("The devices were not bridged in time; see the lines above.", err=True)
         return
     click.echo(demo_setup.command_lines(folder, devices, port, server))
-    async for line in _answers(control, {"do": "watch"}):
+    async for line in _answers(control, {"do": "watch", "target": None}):
         if "device" in line:
             click.echo(f"{line['device']['prefix']} is {line['device']['state']}")
         elif "path" in line:

@@ -53,9 +53,9 @@ NODES = (
 """The virtual 6LoWPAN nodes."""
 
 
-def coap_port() -> int:
-    """CoAP's own port if it is free, else another free one."""
-    for port in (COAP_PORT, 0):
+def free_port(wanted: int) -> int:
+    """The wanted UDP port if it is free, else another one."""
+    for port in (wanted, 0):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             try:
                 probe.bind(("127.0.0.1", port))

@@ -5,16 +5,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Iterator
 
 from adapters.xmpp import stanzas
 from adapters.xmpp.access import Roles
+from adapters.xmpp.adhoc import AdHoc
+from adapters.xmpp.chat import Chat
 from adapters.xmpp.config import XmppSection
+from adapters.xmpp.control import Control
+from adapters.xmpp.errors import BadCredentials, NoAnswer, StanzaError
 from adapters.xmpp.publisher import Publisher, forbidden
 from adapters.xmpp.pubsub import FORBIDDEN, Pubsub, Service, find_pep, find_service
-from adapters.xmpp.session import BadCredentials, NoAnswer, Session, StanzaError, login
+from adapters.xmpp.requests import Requests
+from adapters.xmpp.session import Session, login
+from adapters.xmpp.talks import Talks
 from gateway.errors import AdapterError
-from gateway.model import printable
 from gateway.ports import NorthPort
 
 log = logging.getLogger(__name__)
@@ -39,6 +45,9 @@ class Xmpp:
         self._port = port
         self._publisher = Publisher(config, port)
         self._roles = Roles(config.roles)
+        control = Control(port, self._roles, time.monotonic)
+        self._commands = AdHoc(control, time.monotonic)
+        self._chat = Chat(control, time.monotonic)
         if self._roles.domains and config.access == "whitelist":
             log.warning(
                 "a pubsub whitelist holds accounts, no domains: %s may use commands, but to "
@@ -49,8 +58,15 @@ class Xmpp:
     async def run(self) -> None:
         """Lives until cancelled; a server that is away is waited for."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._publisher.feed())
+            group.create_task(self._feed())
             group.create_task(self._keep_connected())
+
+    async def _feed(self) -> None:
+        """Takes what the hub tells, in a session and without one."""
+        while True:
+            event = await self._port.outbox.take()
+            self._publisher.absorb(event)
+            self._chat.absorb(event)
 
     async def _keep_connected(self) -> None:
         loop = asyncio.get_running_loop()
@@ -64,7 +80,7 @@ class Xmpp:
                 reason = str(error)
             except AdapterError as error:
                 if loop.time() - started > STEADY_AFTER_S:
-                    pauses = _pauses()
+                    pauses, refused = _pauses(), iter(REFUSED_PAUSES_S)
                 pause_s = next(pauses)
                 reason = str(error)
             waiting = self._publisher.waiting
@@ -80,26 +96,18 @@ class Xmpp:
             session.send(stanzas.presence(f"{len(self._port.devices()) - 1} devices"))
             try:
                 async with asyncio.TaskGroup() as group:
-                    group.create_task(self._contacts(session))
+                    group.create_task(Talks(session, self._roles, self._chat).run())
+                    group.create_task(Requests(session, self._commands).run())
                     group.create_task(self._publisher.run(pubsub))
             except asyncio.CancelledError:
                 if not session.is_lost:
                     await self._publisher.farewell(pubsub)
                 raise
 
-    async def _contacts(self, session: Session) -> None:
-        """Shows our presence, and so our PEP nodes, to those who have a role."""
-        inbox = session.listen("presence")
-        while True:
-            presence = await inbox.get()
-            jid = presence.get("from", "").partition("/")[0]
-            if presence.get("type") == "subscribe":
-                answer = "subscribed" if self._roles.role(jid) else "unsubscribed"
-                log.info("%s asks for our presence: %s", printable(jid), answer)
-                session.send(stanzas.presence_to(jid, answer))
-
     async def _pubsub(self, session: Session) -> Pubsub:
         """The configured service, else the server's own if we may write there, else PEP."""
+        if self._config.service == session.bare_jid:
+            return self._on(session, Service(None))
         if self._config.service:
             return self._on(session, Service(self._config.service))
         own = await find_pep(session)

@@ -13,7 +13,7 @@ from typing import Literal
 from gateway.errors import EncodeError
 from gateway.events import Availability, Device, Resource, State
 from gateway.model import DeviceId, Operations, Path, ResourceType, Value, urn
-from gateway.registry import Registry
+from gateway.registry import Registry, ResourceDefinition
 from gateway.senml import Record, to_xml
 from gateway.units import senml_unit
 
@@ -78,10 +78,8 @@ def values(
     records: list[Record] = []
     for resource in resources:
         path, value = resource.path, resource.value
-        definition = registry.resource(path[0], path[2]) if len(path) > 2 else None
-        if value is None or definition is None or Operations.READ not in definition.operations:
-            continue
-        if path.object in _PRIVATE_OBJECTS or (scope and not scope.covers(path)):
+        definition = readable(resource, registry)
+        if definition is None or (scope and not scope.covers(path)):
             continue
         unit: Value | None = definition.units
         if not unit and definition.type is ResourceType.FLOAT:
@@ -92,6 +90,15 @@ def values(
     return _pack(records, base) if records else None
 
 
+def readable(resource: Resource, registry: Registry) -> ResourceDefinition | None:
+    """The definition of a resource that clients may see; None for keys and executables."""
+    path = resource.path
+    if resource.value is None or len(path) < 3 or path.object in _PRIVATE_OBJECTS:
+        return None
+    definition = registry.resource(path[0], path[2])
+    return definition if definition and Operations.READ in definition.operations else None
+
+
 def status(device: DeviceId, known: Device | None, rssi_dbm: Value | None, now: float) -> Pack:
     """Whether a device can be reached, and why not; None stands for a device that was removed."""
     availability = known.availability if known else Availability(State.OFFLINE, "left", now)
@@ -99,7 +106,7 @@ def status(device: DeviceId, known: Device | None, rssi_dbm: Value | None, now: 
         "online": availability.state is State.ONLINE,
         "state": availability.state.value,
         "reason": availability.reason,
-        "last_seen": known.last_seen if known else None,
+        "last_seen": _rounded(known.last_seen) if known else None,
     }
     records = _said(urn(device), texts, now)
     if isinstance(rssi_dbm, int | float) and known:
@@ -114,7 +121,7 @@ def stopped(device: Device, now: float) -> Pack:
         "online": False,
         "state": gone.state.value,
         "reason": gone.reason,
-        "last_seen": device.last_seen,
+        "last_seen": _rounded(device.last_seen),
     }
     return _pack(_said(urn(device.id), texts, now), f"{urn(device.id)}/")
 
@@ -133,14 +140,18 @@ def directory_entry(device: Device, node: str, resources: Sequence[Resource], no
         "node": node,
         "objects": objects,
         "online": device.availability.state is State.ONLINE,
-        "last_seen": device.last_seen,
+        "last_seen": _rounded(device.last_seen),
     }
     return _pack(_said(urn(device.id), texts, now), f"{urn(device.id)}/")
 
 
 def gateway_entry(gateway: str, devices: int, *, online: bool, now: float) -> Pack:
     """The gateway's own item in the directory; refreshed, so that its age shows a dead gateway."""
-    texts: dict[str, Value | None] = {"online": online, "last_seen": now, "devices": devices}
+    texts: dict[str, Value | None] = {
+        "online": online,
+        "last_seen": _rounded(now),
+        "devices": devices,
+    }
     return _pack(_said(gateway, texts, now), f"{gateway}/")
 
 
@@ -152,6 +163,11 @@ def _description(device: Device, resources: Sequence[Resource]) -> dict[str, Val
         "adapter": device.adapter,
         **{name: known.get(path) for name, path in _DESCRIPTION.items()},
     }
+
+
+def _rounded(at: float | None) -> float | None:
+    """Unix seconds to the millisecond, as all times are written."""
+    return None if at is None else round(at, 3)
 
 
 def _said(name: str, texts: dict[str, Value | None], now: float) -> list[Record]:

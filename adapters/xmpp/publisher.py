@@ -13,10 +13,10 @@ from typing import assert_never
 
 from adapters.xmpp import payload
 from adapters.xmpp.config import XmppSection
+from adapters.xmpp.errors import NoAnswer, SessionLost, StanzaError
 from adapters.xmpp.payload import META, STATUS, Layout, Pack
 from adapters.xmpp.pubsub import FORBIDDEN, Pubsub
 from adapters.xmpp.queue import Key, KeyQueue
-from adapters.xmpp.session import NoAnswer, SessionLost, StanzaError
 from gateway.errors import AdapterError
 from gateway.events import Change, Device, DeviceChanged, Event, Removed
 from gateway.model import GATEWAY, DeviceId, Path, eui64, printable
@@ -32,6 +32,15 @@ REFRESH_S = 300.0
 
 FAREWELL_S = 1.5
 """What a stopping gateway takes to say so; systems give a service few seconds to end."""
+
+SLOW_S = 1.0
+MEAN_OF = 50
+"""When so many items on average take longer, the server holds us back, and the operator is told."""
+
+_SLOW = (
+    "%s takes more than a second for each item; if many change, lift the server's rate limit for "
+    'this account (Prosody: unlimited_jids = { "%s" }; ejabberd: an exception in c2s_shaper)'
+)
 
 _NODE = ""
 """The key of a removed device's node itself."""
@@ -53,6 +62,8 @@ class Publisher:
         self._refused: set[tuple[DeviceId, str]] = set()
         self._wake = asyncio.Event()
         self._blocked = False
+        self._mean_s = 0.0
+        self._hinted = False
         for device in self._devices():
             self._announce(device)
         self._put(Key(GATEWAY, GATEWAY))
@@ -65,11 +76,6 @@ class Publisher:
     def waiting(self) -> int:
         """Items that the server does not have yet in their newest form."""
         return len(self._queue)
-
-    async def feed(self) -> None:
-        """Takes what the hub tells, in a session and without one; until cancelled."""
-        while True:
-            self.absorb(await self._port.outbox.take())
 
     def absorb(self, event: Event) -> None:
         """Notes which items an event touches."""
@@ -199,6 +205,7 @@ class Publisher:
             if key is None:
                 await self._something_to_do()
                 continue
+            began = time.monotonic()
             try:
                 await self._send(pubsub, key)
             except (SessionLost, asyncio.CancelledError):
@@ -210,10 +217,14 @@ class Publisher:
             except StanzaError as error:
                 self._refusal(pubsub, key, error)
             else:
-                self._sent(pubsub, key)
+                self._sent(pubsub, key, time.monotonic() - began)
             self._wake.set()
 
-    def _sent(self, pubsub: Pubsub, key: Key) -> None:
+    def _sent(self, pubsub: Pubsub, key: Key, took_s: float) -> None:
+        self._mean_s += (took_s - self._mean_s) / MEAN_OF
+        if self._mean_s > SLOW_S and not self._hinted:
+            self._hinted = True
+            log.warning(_SLOW, pubsub.service, pubsub.account)
         self._queue.sent(key, time.monotonic())
         self._port.count("xmpp_items_published")
         if self._blocked:
@@ -249,6 +260,7 @@ class Publisher:
         if pack := self._pack(key):
             await pubsub.publish(node, item_id, pack.xml)
         else:
+            self._items.get(key.device, set()).discard(key.item)
             await pubsub.retract(node, item_id)
 
     def _cramp(self, device: Device, room: int) -> None:

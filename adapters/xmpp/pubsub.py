@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from adapters.xmpp import stanzas
-from adapters.xmpp.session import NoAnswer, Session, StanzaError
+from adapters.xmpp.errors import NoAnswer, StanzaError
+from adapters.xmpp.session import Session
 from gateway.senml import NAMESPACE
 
 log = logging.getLogger(__name__)
@@ -76,7 +77,8 @@ class Pubsub:
     ) -> None:
         self._session = session
         self.service = service
-        self._access: Access = access if service.jid else "presence"
+        own_account = service.jid is None
+        self._access: Access = "presence" if own_account and access == "whitelist" else access
         self._members = members
         self._known: dict[str, tuple[str, int]] = {}
         self._creating = asyncio.Lock()

@@ -6,6 +6,7 @@ The only module that knows slixmpp (with `scram.py`). It knows no pubsub and no 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import ssl
 import xml.etree.ElementTree as ET
@@ -19,11 +20,14 @@ from slixmpp import JID, ClientXMPP
 from slixmpp.exceptions import IqError, IqTimeout
 from slixmpp.xmlstream.handler import Callback
 from slixmpp.xmlstream.matcher import MatchXPath
+from slixmpp.xmlstream.tostring import tostring
 
 from adapters.xmpp import scram as _scram  # noqa: F401  (registers itself with slixmpp)
-from adapters.xmpp.stanzas import ping
+from adapters.xmpp.errors import BadCredentials, CannotLogIn, NoAnswer, SessionLost, StanzaError
+from adapters.xmpp.stanzas import legal, ping
 from gateway.errors import AdapterError
 
+log = logging.getLogger(__name__)
 logging.getLogger("slixmpp").setLevel(logging.WARNING)  # below, it logs stanzas with their secrets
 
 LOGIN_TIMEOUT_S = 30.0
@@ -39,8 +43,11 @@ PING_TIMEOUT_S = 10.0
 GOODBYE_S = 1.0
 """How long a server may take to close the stream before the connection is cut."""
 
-INBOX = 1_000
-"""Stanzas of a kind that wait for us: some seconds of the busiest server; then the session ends."""
+INBOX = 10_000
+"""Stanzas of a kind that wait for us: more than one read of the socket (256 KiB) can bring."""
+
+MAX_STANZA = 200_000
+"""Servers end the connection at about 256 KiB."""
 
 _MECHANISMS = {
     f"SCRAM-{hash_}{binding}"
@@ -49,32 +56,6 @@ _MECHANISMS = {
 }
 
 Kind = Literal["get", "set"]
-
-
-class SessionLost(AdapterError):
-    """The connection to the server is gone."""
-
-
-class CannotLogIn(AdapterError):
-    """There is no session; trying again later may help."""
-
-
-class BadCredentials(CannotLogIn):
-    """The server refuses account or password; a person has to do something."""
-
-
-class NoAnswer(AdapterError):
-    """A request was not answered in time."""
-
-
-class StanzaError(AdapterError):
-    """A request was refused. `condition` and `type` as in RFC 6120 8.3."""
-
-    def __init__(self, condition: str, type: str = "cancel", text: str = "") -> None:
-        super().__init__(f"{condition}: {text}" if text else condition)
-        self.condition = condition
-        self.type = type
-        self.text = text
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +109,7 @@ class Session:
             raise SessionLost(self._reason)
         iq = self._client.make_iq(ito=JID(to) if to else None)
         iq["type"] = kind
-        iq.append(payload)
+        iq.append(legal(payload))
         answer: asyncio.Future[Any] = iq.send(timeout=timeout_s)  # type: ignore[no-untyped-call]
         self._pending.add(answer)
         try:
@@ -160,8 +141,11 @@ class Session:
 
     def send(self, stanza: ET.Element) -> None:
         """Sends a message, a presence, or the answer to a request; lost if the session is."""
-        if not self._lost.is_set():
-            self._client.send_xml(stanza)
+        text = tostring(legal(stanza))
+        if len(text.encode()) > MAX_STANZA:
+            log.error("a stanza to %s is too long for a server, and dropped", stanza.get("to"))
+        elif not self._lost.is_set():
+            self._client.send(text)
 
     async def watch(self) -> NoReturn:
         """Pings the server; raises SessionLost when the session is lost."""
@@ -214,15 +198,17 @@ class Session:
         except TimeoutError:
             raise CannotLogIn(f"no session within {LOGIN_TIMEOUT_S:g} s") from None
         finally:
-            up.cancel()
+            if not up.cancel():
+                up.exception()  # taken note of, whatever else was wrong
 
     async def close(self) -> None:
         """Ends the stream, and everything that slixmpp left running."""
         client = self._client
         client.cancel_connection_attempt()
         if client.sessionstarted and not self._lost.is_set():
-            async with asyncio.timeout(2 * GOODBYE_S):
-                await client.disconnect(GOODBYE_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(2 * GOODBYE_S):
+                    await client.disconnect(GOODBYE_S)
         client.abort()
         self._lose("closed")
         for name in list(client.scheduled_events):
@@ -279,9 +265,11 @@ def _first(error: Exception) -> Exception:
 def _client(account: Account) -> ClientXMPP:
     mechanisms = {"use_mechs": _MECHANISMS, "encrypted_plain": False}
     client = ClientXMPP(
-        account.jid, account.password, plugin_config={"feature_mechanisms": mechanisms}
+        account.jid,
+        account.password,
+        plugin_config={"feature_mechanisms": mechanisms},
+        ssl_context=_tls(account.ca_file),
     )
-    client.ssl_context = _tls(account.ca_file)
     client.enable_direct_tls = account.direct_tls
     client.enable_starttls = not account.direct_tls
     client.enable_plaintext = False

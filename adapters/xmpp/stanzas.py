@@ -5,6 +5,7 @@ Pure; it knows neither what an item means nor how a stanza travels.
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -18,7 +19,10 @@ PUBSUB = "http://jabber.org/protocol/pubsub"
 PUBSUB_OWNER = "http://jabber.org/protocol/pubsub#owner"
 PUBSUB_EVENT = "http://jabber.org/protocol/pubsub#event"
 NODE_CONFIG = "http://jabber.org/protocol/pubsub#node_config"
+STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
 PING = "urn:xmpp:ping"
+
+_NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 Fields = Mapping[str, str]
 """A data form's fields by name, those with one value."""
@@ -51,6 +55,16 @@ class Deleted:
 NodeEvent = Published | Deleted
 
 
+def legal(root: ET.Element) -> ET.Element:
+    """The element itself, without the characters that XML cannot hold: they end the stream."""
+    for element in root.iter():
+        if element.text:
+            element.text = _NOT_XML.sub("?", element.text)
+        for name, value in element.attrib.items():
+            element.set(name, _NOT_XML.sub("?", value))
+    return root
+
+
 def presence(status: str) -> ET.Element:
     """Says that we are there, and a word about it."""
     root = ET.Element(f"{{{CLIENT}}}presence")
@@ -78,6 +92,25 @@ def disco_items(node: str = "") -> ET.Element:
     return ET.Element(f"{{{DISCO_ITEMS}}}query", {"node": node} if node else {})
 
 
+def info(node: str, identity: tuple[str, str, str], features: Iterable[str]) -> ET.Element:
+    """Says what we are (category, type, name) and can do."""
+    query = ET.Element(f"{{{DISCO_INFO}}}query", {"node": node} if node else {})
+    said = dict(zip(("category", "type", "name"), identity, strict=True))
+    ET.SubElement(query, f"{{{DISCO_INFO}}}identity", said)
+    for feature in features:
+        ET.SubElement(query, f"{{{DISCO_INFO}}}feature", {"var": feature})
+    return query
+
+
+def node_list(node: str, jid: str, names: Mapping[str, str]) -> ET.Element:
+    """Says which nodes of ours belong to one, with their names."""
+    query = ET.Element(f"{{{DISCO_ITEMS}}}query", {"node": node} if node else {})
+    for name, text in names.items():
+        attributes = {"jid": jid, "node": name, "name": text}
+        ET.SubElement(query, f"{{{DISCO_ITEMS}}}item", attributes)
+    return query
+
+
 def identities(info: ET.Element) -> set[tuple[str, str]]:
     """The (category, type) pairs in an answer to `disco_info`."""
     return {
@@ -99,6 +132,41 @@ def item_names(items: ET.Element | None) -> list[str]:
     """The ids of a node's items, in an answer to `disco_items` about it (XEP-0060 5.5)."""
     found = () if items is None else items.iter(f"{{{DISCO_ITEMS}}}item")
     return [e.get("name", "") for e in found]
+
+
+def reply(request: ET.Element, content: ET.Element | None = None) -> ET.Element:
+    """The answer to an IQ request."""
+    return _answer(request, "result", content)
+
+
+def refuse(request: ET.Element, condition: str, type: str, text: str = "") -> ET.Element:
+    """The refusal of an IQ request (RFC 6120 8.3)."""
+    error = ET.Element(f"{{{CLIENT}}}error", {"type": type})
+    ET.SubElement(error, f"{{{STANZAS}}}{condition}")
+    if text:
+        ET.SubElement(error, f"{{{STANZAS}}}text").text = text
+    return _answer(request, "error", error)
+
+
+def _answer(request: ET.Element, type: str, content: ET.Element | None) -> ET.Element:
+    attributes = {"type": type, "to": request.get("from", ""), "id": request.get("id", "")}
+    answer = ET.Element(f"{{{CLIENT}}}iq", attributes)
+    answer.extend([] if content is None else [content])
+    return answer
+
+
+def chat(to: str, body: str) -> ET.Element:
+    """A chat message that is not to be kept for later (XEP-0334)."""
+    message = ET.Element(f"{{{CLIENT}}}message", {"to": to, "type": "chat"})
+    ET.SubElement(message, f"{{{CLIENT}}}body").text = body
+    ET.SubElement(message, "{urn:xmpp:hints}no-store")
+    return message
+
+
+def sent_at(message: ET.Element) -> str:
+    """When a message that was stored on its way was sent (XEP-0203); empty if it was not."""
+    delay = message.find("{urn:xmpp:delay}delay")
+    return "" if delay is None else delay.get("stamp", "unknown")
 
 
 def submit(form_type: str, fields: Fields) -> ET.Element:

@@ -19,18 +19,10 @@ import click
 
 from adapters.xmpp import stanzas
 from adapters.xmpp.config import read_password
+from adapters.xmpp.errors import BadCredentials, CannotLogIn, NoAnswer, SessionLost, StanzaError
 from adapters.xmpp.merge import Update, View
 from adapters.xmpp.pubsub import find_service
-from adapters.xmpp.session import (
-    Account,
-    BadCredentials,
-    CannotLogIn,
-    NoAnswer,
-    Session,
-    SessionLost,
-    StanzaError,
-    login,
-)
+from adapters.xmpp.session import Account, Session, login
 from adapters.xmpp.stanzas import Deleted, NodeEvent, Published
 from gateway.errors import AdapterError, GatewayError
 from gateway.model import ObjLink, printable
@@ -158,12 +150,17 @@ def line(update: Update) -> str:
     record = update.record
     if update.gone:
         return f"{'':24} {record.name} is gone"
-    stamp = ""
-    if record.time is not None:
-        at = datetime.fromtimestamp(record.time, UTC)
-        stamp = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    stamp = "" if record.time is None else _stamp(record.time)
     value = printable(str(_plain(record)), _VALUE_LENGTH)
     return f"{stamp:24} {record.name} {value} {record.unit or ''}".rstrip()
+
+
+def _stamp(at: float) -> str:
+    try:
+        moment = datetime.fromtimestamp(at, UTC)
+    except (OverflowError, ValueError, OSError):  # a publisher may say any number
+        return str(at)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def json_line(update: Update) -> str:

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 import re
-import struct
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable
 from typing import assert_never
 from xml.sax.saxutils import quoteattr
 
-import cbor2
 import defusedxml.ElementTree
 from defusedxml.common import DefusedXmlException
 
+from gateway import cbor
 from gateway.errors import DecodeError, EncodeError
 from gateway.model import printable
 from gateway.senml.records import NUMBERS, Field, Pack, Record, resolved, unresolved
 
 NAMESPACE = "urn:ietf:params:xml:ns:senml"
-
-CBOR_DEPTH = 16
-"""Containers within containers: pack, record and value need three, the rest is for extensions."""
 
 _CBOR_KEYS = {
     "bver": -1, "bn": -2, "bt": -3, "bu": -4, "bv": -5, "bs": -6,
@@ -58,10 +53,7 @@ def to_cbor(records: Iterable[Record], base_name: str = "") -> bytes:
         {_CBOR_KEYS.get(label, label): v for label, v in fields.items()}
         for fields in unresolved(records, base_name)
     ]
-    try:
-        return cbor2.dumps(pack, encoders={float: _shortest_float})
-    except (cbor2.CBOREncodeError, UnicodeEncodeError) as error:
-        raise EncodeError(f"text that is not Unicode: {error}") from error
+    return cbor.encode(pack)
 
 
 def to_xml(records: Iterable[Record], base_name: str = "") -> str:
@@ -94,17 +86,7 @@ def from_json(payload: bytes, now: float, pack: Pack = Pack.VALUES) -> list[Reco
 
 def from_cbor(payload: bytes, now: float, pack: Pack = Pack.VALUES) -> list[Record]:
     """The resolved records of `application/senml+cbor`; otherwise as `from_json`."""
-    stream = io.BytesIO(payload)
-    decoder = cbor2.CBORDecoder(
-        stream, read_size=1, max_depth=CBOR_DEPTH, allow_duplicate_keys=False
-    )
-    try:
-        parsed = decoder.decode()
-    except cbor2.CBORError as error:
-        raise DecodeError(f"not CBOR: {error}") from error
-    if stream.tell() != len(payload):
-        raise DecodeError(f"{len(payload) - stream.tell()} octets after the pack")
-    return resolved(parsed, _cbor_record, now, pack)
+    return resolved(cbor.decode(payload), _cbor_record, now, pack)
 
 
 def from_xml(payload: bytes | str, now: float, pack: Pack = Pack.VALUES) -> list[Record]:
@@ -118,18 +100,6 @@ def from_xml(payload: bytes | str, now: float, pack: Pack = Pack.VALUES) -> list
     if root.tag != f"{{{NAMESPACE}}}sensml":
         raise DecodeError(f"expected sensml of {NAMESPACE}, not {printable(root.tag)}")
     return resolved(list(root), _xml_record, now, pack)
-
-
-def _shortest_float(encoder: cbor2.CBOREncoder, number: float) -> None:
-    for head, layout in ((b"\xf9", ">e"), (b"\xfa", ">f")):
-        try:
-            packed = struct.pack(layout, number)
-        except OverflowError:
-            continue
-        if struct.unpack(layout, packed)[0] == number:
-            encoder.write(head + packed)
-            return
-    encoder.write(b"\xfb" + struct.pack(">d", number))
 
 
 def _xml_text(value: Field) -> str:

@@ -35,8 +35,8 @@ Field = bool | int | float | str | bytes
 class Record:
     """One resolved record: full name, value, SenML unit, Unix seconds.
 
-    `value` is None in a fetch pack and where a record has only a sum; `time` is None when the
-    pack gave none.
+    `value` is None in a fetch pack, where a record has only a sum, and where a patch pack deletes;
+    `time` is None when the pack gave none.
     """
 
     name: str
@@ -52,6 +52,8 @@ class Pack(Enum):
     """One value in each record (RFC 8428)."""
     FETCH = "fetch"
     """Names without values: what a Read-Composite asks for (RFC 8790, 3.1)."""
+    PATCH = "patch"
+    """What a Write-Composite sets, or deletes with null (RFC 8790, 3.2); sums are not written."""
 
 
 def unresolved(records: Iterable[Record], base_name: str) -> list[dict[str, Field]]:
@@ -136,7 +138,7 @@ class _Fields:
 
     texts: dict[str, str] = field(default_factory=dict)
     numbers: dict[str, int | float] = field(default_factory=dict)
-    values: dict[str, Value] = field(default_factory=dict)
+    values: dict[str, Value | None] = field(default_factory=dict)
 
     def labels(self) -> set[str]:
         return {*self.texts, *self.numbers, *self.values}
@@ -151,8 +153,8 @@ def resolved(
     """
     if not isinstance(items, list):
         raise DecodeError("a pack is an array of records")
-    if pack is Pack.FETCH and not items:
-        raise DecodeError("a fetch pack holds at least one record")
+    if pack is not Pack.VALUES and not items:
+        raise DecodeError(f"a {pack.value} pack holds at least one record")
     base = _Fields()
     records: list[Record] = []
     for number, item in enumerate(items):
@@ -160,7 +162,7 @@ def resolved(
             fields = convert(item)
             if pack is Pack.FETCH and (odd := fields.keys() - _FETCH):
                 raise DecodeError(f"a fetch record cannot hold {printable(min(odd))!r}")
-            record = _resolve(_checked(fields), base, now, pack)
+            record = _resolve(_checked(fields, pack), base, now, pack)
         except DecodeError as error:
             raise DecodeError(f"record {number}: {error}") from None
         if record:
@@ -168,7 +170,7 @@ def resolved(
     return records
 
 
-def _checked(fields: Mapping[str, object]) -> _Fields:
+def _checked(fields: Mapping[str, object], pack: Pack) -> _Fields:
     checked = _Fields()
     for label, content in fields.items():
         match label, content:
@@ -184,9 +186,11 @@ def _checked(fields: Mapping[str, object]) -> _Fields:
                 raise DecodeError(
                     f"{label!r} must be {'true, false' if label == 'vb' else 'octets'}"
                 )
+            case "v", None if pack is Pack.PATCH:
+                checked.values[label] = None
             case _ if label in NUMBERS:
                 checked.numbers[label] = _number(label, content)
-            case _ if label.endswith("_"):
+            case _ if label.endswith("_") and pack is not Pack.PATCH:
                 raise DecodeError(f"{printable(label)!r} must be understood, and is not")
             case _:
                 pass  # an extension that may be ignored
@@ -227,6 +231,8 @@ def _value(fields: _Fields, base: _Fields, pack: Pack) -> Value | None:
             raise DecodeError("no value")
         case Pack.FETCH if not {"n", "bn"} & fields.texts.keys():
             raise DecodeError("no name")
+        case Pack.PATCH:
+            raise DecodeError("no value")
         case _:
             return None
 

@@ -56,6 +56,7 @@ async def serve(home: HubBench) -> AsyncIterator[Serve]:
 
     async def start(**section: object) -> Served:
         section.setdefault("listen", ("127.0.0.1:0",))
+        home.north.status("starting")
         coap = Coap(CoapSection.model_validate(section), home.north)
         task = asyncio.create_task(coap.run())
         tasks.append(task)

@@ -101,6 +101,7 @@ def test_what_rfc_7252_calls_a_format_error_is_rejected(octets: bytes) -> None:
         ([(17, b"123456789")], Code.BAD_OPTION),
         ([(3, b"a"), (3, b"b")], Code.BAD_OPTION),
         ([(3, b"")], Code.BAD_OPTION),
+        ([(3, b"\xff")], Code.BAD_OPTION),
         ([(11, b"\xff\xfe")], Code.BAD_OPTION),
         ([(15, b"\xff\xfe")], Code.BAD_OPTION),
         ([(11, b"a" * 256)], Code.BAD_OPTION),

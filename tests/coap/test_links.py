@@ -14,6 +14,8 @@ from adapters.coap import content
 from adapters.coap.links import Link, describe, select
 from adapters.coap.messages import Format
 from gateway.errors import InvalidValue
+from gateway.events import Availability, Device, Resource, State
+from gateway.model import Path
 from tests.coap.conftest import BUILTIN
 from tests.fakes import METER, STATION, HubBench
 
@@ -142,6 +144,13 @@ def test_filters_are_all_applied(home: HubBench, query: list[str], count: int | 
 def test_no_name_of_a_device_breaks_the_list(name: str) -> None:
     link = Link("/a", (("title", name), ("obs", None)))
     assert list(parse(str(link))) == [link]
+
+
+def test_what_holds_keys_is_not_listed() -> None:
+    device = Device(STATION, "d1", "", "ble", Availability(State.ONLINE, "", 0))
+    keys = [Resource(Path(0, 0, 0), "coap://x", 0), Resource(Path(3303, 0, 5700), 1.0, 0)]
+    hrefs = [link.href for link in describe(device, keys, BUILTIN)]
+    assert hrefs == ["/d1", "/d1/3303", "/d1/3303/0", "/d1/3303/0/5700"]
 
 
 def test_a_device_without_name_has_no_title(home: HubBench) -> None:

@@ -155,6 +155,17 @@ async def test_the_end_of_a_device_is_told_with_4_04(home: HubBench, peer: Peer)
     await quiet(peer)
 
 
+async def test_an_observation_that_ended_does_not_come_back_with_its_resource(
+    home: HubBench, peer: Peer
+) -> None:
+    await peer.observe("/weather/3303/1/5700")
+    home.south.withdraw(STATION, Path(3303, 1))
+    peer.acknowledge(await peer.receive())
+    say(home, 1.0, Path(3303, 1, 5700))
+    await settle()
+    await quiet(peer)
+
+
 async def test_the_end_of_an_instance_is_told_to_those_in_it_and_to_those_above(
     home: HubBench, served: Served
 ) -> None:
@@ -193,7 +204,7 @@ async def test_a_client_that_is_gone_costs_its_neighbours_nothing(
     neighbours = [served.peer() for _ in range(6)]
     for a, b in zip(gone, neighbours, strict=True):
         await a.observe(VALUE)
-        await b.observe(VALUE)
+        await b.observe(VALUE, kind=Type.NON)  # what is lost is not repeated
     for peer in gone:
         peer.close()
     for value in (22.0, 23.0, 24.0):
@@ -201,7 +212,6 @@ async def test_a_client_that_is_gone_costs_its_neighbours_nothing(
         for peer in neighbours:
             told = await peer.receive()
             assert told.payload == str(value).removesuffix(".0").encode()
-            peer.acknowledge(told)
 
 
 async def test_a_long_body_is_told_by_its_first_block(home: HubBench, peer: Peer) -> None:

@@ -1,13 +1,14 @@
 """A throw-away Prosody, the adapter on a hub in memory, and clients that share no code with it."""
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path as FilePath
 from typing import Any
 
 import pytest
-from slixmpp import JID, ClientXMPP
+from slixmpp import ClientXMPP
 
 from adapters.sim.prosody import SERVICE, ThrowawayProsody, make_certificates
 from adapters.xmpp.adapter import Xmpp
@@ -229,19 +230,17 @@ Run = Callable[..., Any]
 
 
 @pytest.fixture
-def run(bench: HubBench, server: ThrowawayProsody, tmp_path: FilePath) -> Run:
-    """Runs the adapter: `async with run(root="x") as gateway`."""
+def launch(bench: HubBench, tmp_path: FilePath) -> Run:
+    """Runs the adapter against any server: `async with launch(port=1) as gateway`."""
 
     @asynccontextmanager
     async def running(*, password: str = "", **options: Any) -> AsyncIterator[Gateway]:
         file = tmp_path / "password"
         file.write_text(f"{password or PASSWORDS['gateway']}\n")
-        defaults = {
+        defaults: dict[str, Any] = {
             "jid": "gateway@localhost",
             "password_file": file,
             "host": "127.0.0.1",
-            "port": server.port,
-            "ca_file": server.ca_file,
             "roles": ROLES,
         }
         slot = WatchedSlot(bench)
@@ -259,5 +258,7 @@ def run(bench: HubBench, server: ThrowawayProsody, tmp_path: FilePath) -> Run:
     return running
 
 
-def bare(jid: str) -> str:
-    return str(JID(jid).bare)
+@pytest.fixture
+def run(launch: Run, server: ThrowawayProsody) -> Run:
+    """Runs the adapter against the server: `async with run(root="x") as gateway`."""
+    return functools.partial(launch, port=server.port, ca_file=server.ca_file)

@@ -50,42 +50,50 @@ async def test_a_certificate_of_an_unknown_authority_ends_the_login(
 
 
 async def test_a_certificate_for_another_name_ends_the_login(
-    run: Run, certificates: FilePath
+    launch: Run, certificates: FilePath
 ) -> None:
     async with (
         odd_server(SCRAM, certificates) as odd,
-        run(jid="gateway@example.org", port=odd.port, direct_tls=True) as gateway,
+        launch(
+            jid="gateway@example.org",
+            port=odd.port,
+            direct_tls=True,
+            ca_file=certificates / "ca.crt",
+        ) as gateway,
     ):
         assert "not valid for 'example.org'" in await gateway.says("not connected")
         assert odd.received == b""
 
 
 async def test_a_server_with_a_wrong_certificate_learns_nothing(
-    run: Run, tmp_path: FilePath
+    launch: Run, tmp_path: FilePath
 ) -> None:
     other = tmp_path / "other"
     other.mkdir()
     await make_certificates(other)
     async with (
         odd_server(SCRAM, other) as odd,
-        run(port=odd.port, direct_tls=True) as gateway,
+        launch(port=odd.port, direct_tls=True) as gateway,
     ):
         assert "certificate" in await gateway.says("not connected")
         assert odd.received == b""
 
 
-async def test_a_server_without_tls_learns_no_credential(run: Run) -> None:
-    async with odd_server(SCRAM + PLAIN) as odd, run(port=odd.port) as gateway:
+async def test_a_server_without_tls_learns_no_credential(launch: Run) -> None:
+    async with (
+        odd_server(SCRAM + PLAIN) as odd,
+        launch(port=odd.port) as gateway,
+    ):
         assert "TLS and SCRAM are needed" in await gateway.says("not connected")
         assert b"<auth" not in odd.received
 
 
 async def test_the_password_is_never_sent_in_plain_even_within_tls(
-    run: Run, certificates: FilePath
+    launch: Run, certificates: FilePath
 ) -> None:
     async with (
         odd_server(PLAIN, certificates) as odd,
-        run(port=odd.port, direct_tls=True) as gateway,
+        launch(port=odd.port, direct_tls=True, ca_file=certificates / "ca.crt") as gateway,
     ):
         assert "TLS and SCRAM are needed" in await gateway.says("not connected")
         assert odd.connections == 1
@@ -93,13 +101,18 @@ async def test_the_password_is_never_sent_in_plain_even_within_tls(
         assert b"<auth" not in odd.received
 
 
-async def test_a_redirection_before_tls_is_not_followed(run: Run) -> None:
+async def test_a_redirection_before_tls_is_not_followed(
+    launch: Run, certificates: FilePath
+) -> None:
     error = (
         "</stream:features><stream:error><see-other-host "
         "xmlns='urn:ietf:params:xml:ns:xmpp-streams'>127.0.0.1:9</see-other-host></stream:error>"
         "<stream:features>"
     )
-    async with odd_server(error) as odd, run(port=odd.port) as gateway:
+    async with (
+        odd_server(error) as odd,
+        launch(port=odd.port) as gateway,
+    ):
         assert "see-other-host" in await gateway.says("not connected")
 
 

@@ -119,6 +119,20 @@ async def test_a_device_that_is_forgotten_vanishes_for_subscribers(
         assert reader.value(NODE, "status", "reason") == "left"
 
 
+async def test_a_device_that_is_renamed_keeps_its_node(
+    run: Run, reader: Peer, bench: HubBench
+) -> None:
+    async with run() as gateway:
+        await gateway.settled()
+        await reader.subscribe(NODE)
+        bench.hub._replace(bench.hub.store.require(STATION), name="Kitchen")
+        await reader.until(lambda: reader.value(NODE, "meta", "name") == "Kitchen")
+        disco: Any = reader.plugin["xep_0030"]
+        listed = await disco.get_items(SERVICE, timeout=10)
+        names = {item[1]: item[2] for item in listed["disco_items"]["items"]}
+        assert names[NODE] == "Kitchen"
+
+
 async def test_an_object_that_is_withdrawn_is_retracted(
     run: Run, reader: Peer, bench: HubBench
 ) -> None:

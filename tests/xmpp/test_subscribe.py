@@ -12,8 +12,9 @@ import pytest
 
 from adapters.sim.prosody import SERVICE, ThrowawayProsody
 from adapters.xmpp import subscribe
+from adapters.xmpp.errors import BadCredentials
 from adapters.xmpp.merge import Update
-from adapters.xmpp.session import Account, BadCredentials
+from adapters.xmpp.session import Account
 from adapters.xmpp.subscribe import Subscriber, json_line, line
 from gateway.senml import Record
 from tests.fakes import METER, STATION, HubBench
@@ -252,6 +253,7 @@ def test_a_line_for_people_holds_time_name_value_and_unit() -> None:
     update = Update(NODE, "3303/0", Record(NAME, 21.5, "Cel", 1_795_217_136.241))
     assert line(update) == f"2026-11-20T23:25:36.241Z {NAME} 21.5 Cel"
     assert line(Update(NODE, "x", Record(NAME, "a\x1b[31m"))).endswith(f"{NAME} a?[31m")
+    assert line(Update(NODE, "x", Record(NAME, 1, None, 1e300))).startswith("1e+300")
     assert line(Update(NODE, "x", Record(NAME, 1), gone=True)).strip() == f"{NAME} is gone"
 
 

@@ -1,0 +1,160 @@
+"""What people and programs may ask the gateway over XMPP, whichever door they come by.
+
+Checks roles and rates, and puts outcomes into words; it knows neither forms nor chat lines.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from adapters.xmpp.access import Role, Roles
+from adapters.xmpp.errors import Forbidden
+from adapters.xmpp.payload import readable
+from gateway.errors import Busy, InvalidValue, NotFound
+from gateway.events import Device, Execute, Resource, Write
+from gateway.model import GATEWAY, DeviceId, Operations, Path, ResourceType, eui64, parse_device_id
+from gateway.ports import NorthPort
+from gateway.registry import ResourceDefinition
+from gateway.text import from_text, to_text
+
+COMMANDS_PER_S = 5.0
+BURST = 10.0
+"""Of one asker: a person at a slider; a flood would starve a constrained radio."""
+
+MAX_ASKERS = 1_000
+"""Askers whose rate is remembered; who comes back after a thousand others starts anew."""
+
+OPERATOR: Role = "operator"
+READER: Role = "reader"
+
+_TRUTH = {"true": "1", "on": "1", "yes": "1", "false": "0", "off": "0", "no": "0"}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A resource for people: `3303/0/5700`, what it is, its value as text, Unix seconds."""
+
+    path: Path
+    label: str
+    text: str
+    at: float
+
+
+class Control:
+    """The commands. `asker` is a JID as the server stamped it; each may raise a CommandError."""
+
+    def __init__(self, port: NorthPort, roles: Roles, monotonic: Callable[[], float]) -> None:
+        self.port = port
+        self.roles = roles
+        self._monotonic = monotonic
+        self._tokens: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def check(self, asker: str, needed: Role) -> None:
+        """Forbidden if the asker has no such role."""
+        if not self.roles.allow(asker, needed):
+            self.port.count("xmpp_requests_refused")
+            raise Forbidden(f"this needs the role of {needed}, under [xmpp.roles]")
+
+    def devices(self, asker: str) -> Sequence[Device]:
+        """All devices, the gateway first."""
+        self.check(asker, READER)
+        return self.port.devices()
+
+    def device(self, asker: str, text: str) -> Device:
+        """The device that `text` means: its prefix, its identity, its EUI-64, or `gateway`."""
+        self.check(asker, READER)
+        text = text.strip()
+        if text and (found := self.port.device(text)):
+            return found
+        if text == GATEWAY and (found := self.port.device("")):
+            return found
+        try:
+            found = self.port.device_by_id(parse_device_id(text))
+        except ValueError:
+            found = next((d for d in self.port.devices() if _is(d.id, text)), None)
+        if found is None:
+            raise NotFound(f"no device {text}")
+        return found
+
+    def resources(self, asker: str, device: Device, path: str) -> Sequence[Resource]:
+        """What can be read at and below a path; everything if the path is empty."""
+        self.check(asker, READER)
+        under = _path(path) if path.strip("/ ") else None
+        known = self.port.resources(device.id, under)
+        found = [r for r in known if readable(r, self.port.registry)]
+        if not found:
+            raise NotFound(f"{device.prefix or 'the gateway'} has nothing to read at {path or '/'}")
+        return found
+
+    def line(self, resource: Resource) -> Line:
+        """A resource that can be read, for people."""
+        definition = readable(resource, self.port.registry)
+        text = "" if resource.value is None else to_text(resource.value)
+        return Line(resource.path, definition.name if definition else "", text, resource.at)
+
+    def current(self, device: Device, path: str) -> str:
+        """The value of one resource as text; empty if it cannot be read."""
+        resource = self.port.resource(device.id, _path(path))
+        shown = resource if resource and readable(resource, self.port.registry) else None
+        return self.line(shown).text if shown else ""
+
+    def target(self, device: Device, path: str, needed: Operations) -> ResourceDefinition:
+        """The definition of the resource to be written or executed; NotFound if there is none."""
+        parsed = _path(path)
+        if len(parsed) > 2 and self.port.resource(device.id, parsed):
+            definition = self.port.registry.resource(parsed[0], parsed[2])
+            if definition and needed in definition.operations:
+                return definition
+        verb = "executed" if needed is Operations.EXECUTE else "written"
+        raise NotFound(f"{device.prefix or 'the gateway'} has nothing that can be {verb} at {path}")
+
+    async def write(self, asker: str, device: Device, path: str, text: str) -> str:
+        """Writes one resource; says how it went."""
+        self._operate(asker)
+        definition = self.target(device, path, Operations.WRITE)
+        if definition.type is ResourceType.BOOLEAN:
+            text = _TRUTH.get(text.strip().lower(), text)
+        value = from_text(text, definition.type)
+        command = Write(device.id, {_path(path): value}, _origin(asker))
+        outcome = await self.port.execute(command)
+        doing = f"{device.prefix}/{path.strip('/ ')}"
+        return f"{doing} is set" if outcome.confirmed else f"{doing}: sent, not yet confirmed"
+
+    async def execute(self, asker: str, device: Device, path: str, arguments: str) -> str:
+        """Executes one resource; says how it went."""
+        self._operate(asker)
+        self.target(device, path, Operations.EXECUTE)
+        await self.port.execute(Execute(device.id, _path(path), _origin(asker), arguments))
+        return f"{device.prefix}/{path.strip('/ ')}: done"
+
+    def _operate(self, asker: str) -> None:
+        """Checks role and rate of somebody who wants to change something."""
+        self.check(asker, OPERATOR)
+        bare, now = asker.partition("/")[0], self._monotonic()
+        tokens, at = self._tokens.pop(bare, (BURST, now))
+        tokens = min(BURST, tokens + (now - at) * COMMANDS_PER_S)
+        self._tokens[bare] = (max(0.0, tokens - 1), now)
+        if len(self._tokens) > MAX_ASKERS:
+            self._tokens.popitem(last=False)
+        if tokens < 1:
+            raise Busy(f"more than {COMMANDS_PER_S:g} commands a second")
+
+
+def _path(text: str) -> Path:
+    try:
+        return Path.parse(text.strip().strip("/"))
+    except ValueError as error:
+        raise InvalidValue(str(error)) from error
+
+
+def _origin(asker: str) -> str:
+    return f"xmpp {asker.partition('/')[0]}"
+
+
+def _is(device: DeviceId, digits: str) -> bool:
+    try:
+        return eui64(device) == digits.lower()
+    except ValueError:  # the gateway has none
+        return False

@@ -1,0 +1,91 @@
+"""People in a session: their chat messages, and whether they may see that we are there."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import xml.etree.ElementTree as ET
+from datetime import datetime
+
+from adapters.xmpp import stanzas
+from adapters.xmpp.access import Roles
+from adapters.xmpp.chat import Chat
+from adapters.xmpp.session import Session
+from gateway.model import printable
+
+log = logging.getLogger(__name__)
+
+NEWS_EVERY_S = 1.0
+"""How often those who watch something are written to: what changes within is one message."""
+
+MAX_AT_A_TIME = 16
+"""Lines being answered; each may take ten seconds of a radio. More are not answered."""
+
+
+class Talks:
+    """Serves one session."""
+
+    def __init__(self, session: Session, roles: Roles, chat: Chat) -> None:
+        self._session = session
+        self._roles = roles
+        self._chat = chat
+        self._under_way = 0
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._messages(group))
+            group.create_task(self._presences())
+            group.create_task(self._news())
+
+    async def _messages(self, group: asyncio.TaskGroup) -> None:
+        inbox = self._session.listen("message")
+        while True:
+            message = await inbox.get()
+            asker, kind = message.get("from", ""), message.get("type", "normal")
+            body = message.findtext(f"{{{stanzas.CLIENT}}}body")
+            if kind == "error":
+                self._chat.gone(asker)
+            elif body and kind in {"chat", "normal"} and self._under_way < MAX_AT_A_TIME:
+                self._under_way += 1
+                group.create_task(self._answer(asker, body, message))
+
+    async def _answer(self, asker: str, body: str, message: ET.Element) -> None:
+        try:
+            delay_s = _delay_s(stanzas.sent_at(message), time.time())
+            if answer := await self._chat.answer(asker, body, delay_s):
+                self._session.send(stanzas.chat(asker, answer))
+            else:
+                log.debug("%s writes to us, but has no role", printable(asker))
+        finally:
+            self._under_way -= 1
+
+    async def _presences(self) -> None:
+        inbox = self._session.listen("presence")
+        while True:
+            presence = await inbox.get()
+            asker = presence.get("from", "")
+            if presence.get("type") == "unavailable":
+                self._chat.gone(asker)
+            elif presence.get("type") == "subscribe":
+                bare = asker.partition("/")[0]
+                answer = "subscribed" if self._roles.role(bare) else "unsubscribed"
+                log.debug("%s asks for our presence: %s", printable(bare), answer)
+                self._session.send(stanzas.presence_to(bare, answer))
+
+    async def _news(self) -> None:
+        while True:
+            await asyncio.sleep(NEWS_EVERY_S)
+            for asker, text in self._chat.news().items():
+                self._session.send(stanzas.chat(asker, text))
+
+
+def _delay_s(stamp: str, now: float) -> float:
+    """How long a message was stored; for ever if it does not say so understandably."""
+    if not stamp:
+        return 0.0
+    try:
+        return now - datetime.fromisoformat(stamp).timestamp()
+    except (ValueError, OverflowError):
+        return float("inf")

@@ -1,0 +1,87 @@
+"""The quick way and the long one give the same answers: the listener, and aiocoap alone."""
+
+import logging
+import random
+from collections.abc import AsyncIterator
+
+import aiocoap
+import pytest
+
+from adapters.coap.commands import Site
+from adapters.coap.datagram import Datagram, Type
+from adapters.coap.messages import Code
+from adapters.coap.server import Server
+from gateway.model import Path
+from tests.coap.conftest import Serve
+from tests.coap.peers import Peer, accept, content_format
+from tests.fakes import HubBench
+
+REQUESTS = 3_000
+
+
+@pytest.fixture
+async def plain(home: HubBench) -> AsyncIterator[Peer]:
+    """A client of the same hub behind aiocoap's own transport, without the listener."""
+    logging.getLogger("coap-server").setLevel(logging.ERROR)
+    context = await aiocoap.Context.create_server_context(
+        Site(Server(home.north)), bind=("127.0.0.1", 0), transports=["udp6"]
+    )
+    interface = context.request_interfaces[0].token_interface.message_interface
+    peer = Peer(interface.transport.get_extra_info("socket").getsockname()[1])
+    yield peer
+    peer.close()
+    await context.shutdown()
+
+
+def made_up(peers: tuple[Peer, Peer], dice: random.Random) -> list[bytes]:
+    """One request, for both: mostly sensible, sometimes not."""
+    device = dice.choice(["/weather", "/light", "", "", "/nobody"])
+    ids = [["3303", "3311", "3", "25", "3340", "3339", "0"], ["0", "1", "7"]]
+    ids += [["5700", "5701", "5850", "5605", "11", "5522", "0", "x"], ["0", "1"]]
+    path = device + "".join(f"/{dice.choice(level)}" for level in ids[: dice.randint(0, 4)])
+    if dice.random() < 0.1:
+        path = "/.well-known/core"
+    more: list[tuple[int, bytes]] = []
+    if dice.random() < 0.5:
+        more.append(accept(dice.choice([0, 40, 42, 60, 110, 110, 112, 112, 65_000])))
+    if dice.random() < 0.2:
+        more.append((23, bytes([dice.choice([0x00, 0x02, 0x06, 0x12, 0x22, 0x16, 0x07])])))
+    if dice.random() < 0.2:
+        more.append((15, dice.choice([b"rt=oma*", b"ct=110", b"href=/light*", b"x", b"gt=1"])))
+    kind = dice.choice([Type.CON, Type.CON, Type.NON])
+    if dice.random() < 0.05 and kind is Type.CON:  # the listener resets what is not confirmable
+        more.append(dice.choice([(9_999, b""), (9_998, b""), (35, b"coap://x"), (3, b"gw")]))
+    code = dice.choice([Code.GET, Code.GET, Code.GET, Code.PUT, Code.POST, Code.DELETE, Code.FETCH])
+    payload = b""
+    if code in {Code.PUT, Code.POST}:
+        payload = dice.choice([b"", b"1", b"0='a'", b'[{"n":"/light/3311/0/5850","vb":true}]'])
+        if dice.random() < 0.8:
+            more.append(content_format(dice.choice([0, 0, 42, 110, 110, 60])))
+    token = dice.randbytes(dice.randint(0, 8))
+    return [
+        peer.request(path, *more, code=code, payload=payload, kind=kind, token=token)
+        for peer in peers
+    ]
+
+
+def essence(answer: Datagram) -> tuple[object, ...]:
+    return answer.type, answer.code, answer.token, answer.options, answer.payload
+
+
+async def test_every_request_has_the_same_answer_on_both_ways(
+    home: HubBench, serve: Serve, plain: Peer
+) -> None:
+    served = await serve(listen=("0.0.0.0:0",))  # aiocoap alone takes no commands either
+    peers = (served.peer(), plain)
+    dice = random.Random(7641)
+    codes = set()
+    for number in range(REQUESTS):
+        if number % 100 == 0:
+            home.say({Path(3303, 0, 5700): number / 8})
+        answers = []
+        for peer, octets in zip(peers, made_up(peers, dice), strict=True):
+            peer.send(octets)
+            answers.append(await peer.receive())
+        assert essence(answers[0]) == essence(answers[1])
+        codes.add(answers[0].code)
+    assert len(codes) >= 10

@@ -1,0 +1,197 @@
+"""What peers send that they should not: it has its answer, and nothing stops the server."""
+
+import asyncio
+import logging
+import random
+
+import pytest
+
+from adapters.coap.datagram import Datagram, Type, decode, encode
+from adapters.coap.messages import Code, Option
+from gateway.errors import DecodeError
+from tests.coap.peers import Peer, Served, content_format
+from tests.fakes import HubBench
+
+VALUE = "/weather/3303/0/5700"
+PATH = tuple((11, part.encode()) for part in VALUE[1:].split("/"))
+NOTHING = "nothing"
+
+CON, NON, ACK, RST = Type.CON, Type.NON, Type.ACK, Type.RST
+
+
+def message(
+    *more: tuple[int, bytes], code: int = 1, kind: Type = CON, payload: bytes = b""
+) -> bytes:
+    options = tuple(sorted([*PATH, *more], key=lambda option: option[0]))
+    return encode(Datagram(kind, code, 7, b"\xaa\xbb", options, payload))
+
+
+OPTIONS = message()[6:]
+
+
+@pytest.mark.parametrize(
+    ("octets", "answer"),
+    [
+        (message(), (ACK, 0x45)),
+        (message(kind=NON), (NON, 0x45)),
+        (b"", NOTHING),
+        (b"\x40\x01\x00", NOTHING),
+        (b"\x00\x01\x00\x07", NOTHING),
+        (b"\x80\x01\x00\x07", NOTHING),
+        (b"\x40\x00\x00\x07", (RST, 0)),
+        (b"\x41\x00\x00\x07\x01", (RST, 0)),
+        (b"\x40\x00\x00\x07\xffxx", (RST, 0)),
+        (b"\x50\x00\x00\x07", NOTHING),
+        (b"\x49\x01\x00\x07123456789" + OPTIONS, (RST, 0)),
+        (b"\x4f\x01\x00\x07123456789012345" + OPTIONS, (RST, 0)),
+        (b"\x59\x01\x00\x07123456789" + OPTIONS, NOTHING),
+        (b"\x48\x01\x00\x0712", (RST, 0)),
+        (b"\x40\x01\x00\x07\xf0abc", (RST, 0)),
+        (b"\x40\x01\x00\x07\xbfabc", (RST, 0)),
+        (b"\x40\x01\x00\x07\xb8abc", (RST, 0)),
+        (b"\x40\x01\x00\x07\xe0\x01", (RST, 0)),
+        (message() + b"\xff", (RST, 0)),
+        (message(kind=NON) + b"\xff", NOTHING),
+        (message(code=33), (RST, 0)),
+        (message(code=192), (RST, 0)),
+        (message(code=225), (RST, 0)),
+        (message(code=225, kind=NON), NOTHING),
+        (message(code=31), (ACK, 0x85)),
+        (message(code=69), (RST, 0)),
+        (message(code=69, kind=NON), NOTHING),
+        (message(kind=ACK), NOTHING),
+        (message(kind=RST), NOTHING),
+        (message((9999, b"x")), (ACK, 0x82)),
+        (message((9999, b"x"), code=3, payload=b"1"), (ACK, 0x82)),
+        (message((9999, b"x"), kind=NON), (RST, 0)),
+        (message((9998, b"x")), (ACK, 0x45)),
+        (message((17, b""), (17, b"\x32")), (ACK, 0x82)),
+        (message((17, b"123456789")), (ACK, 0x82)),
+        (message((17, b"\xfd\xe8")), (ACK, 0x86)),
+        (message((3, b"a"), (3, b"b")), (ACK, 0x82)),
+        (message((3, b"")), (ACK, 0x82)),
+        (encode(Datagram(CON, 1, 7, b"", ((11, b"\xff\xfe"),))), (ACK, 0x82)),
+        (message((15, b"\xff\xfe")), (ACK, 0x82)),
+        (encode(Datagram(CON, 1, 7, b"", ((11, b"a" * 300),))), (ACK, 0x82)),
+        (encode(Datagram(CON, 1, 7, b"", ((11, b"a"),) * 200)), (ACK, 0x84)),
+        (encode(Datagram(CON, 1, 7, b"", ((35, b"coap://127.0.0.1:9/x"),))), (ACK, 0xA5)),
+        (message((39, b"http")), (ACK, 0xA5)),
+        (message((23, b"\x06\x36")), (ACK, 0x80)),
+        (message((23, b"\x07")), (ACK, 0x80)),
+        (message((23, b"\x00\x00\x00\x06")), (ACK, 0x82)),
+        (message((27, b"\x5e"), content_format(110), code=3, payload=b"x" * 1024), (ACK, 0x88)),
+        (message((27, b"\x0e"), content_format(110), code=3, payload=b"short"), (ACK, 0x80)),
+        (message((6, b"\x00\x00\x00\x00")), (ACK, 0x45)),
+        (message((6, b"\x07")), (ACK, 0x45)),
+        (message(code=4), (ACK, 0x85)),
+        (message(code=5), (ACK, 0x85)),
+        (message(code=7), (ACK, 0x85)),
+        (message(content_format(0), code=3, payload=b"y" * 5000), (ACK, 0x8D)),
+        (b"\xff" * 60_000, NOTHING),
+    ],
+)  # fmt: skip
+async def test_each_probe_has_the_answer_of_the_rfc(
+    served: Served, octets: bytes, answer: object
+) -> None:
+    peer = served.peer()
+    peer.send(octets)
+    if answer == NOTHING:
+        peer.send(b"\x40\x00\x30\x39")  # a ping, answered after whatever was answered before
+        assert (await peer.receive()).mid == 12345
+    else:
+        first = await peer.receive()
+        assert (first.type, first.code) == answer
+        assert first.token in {b"", b"\xaa\xbb"}
+
+
+def mutated(seed: bytes, dice: random.Random) -> bytes:
+    """A copy with a few octets changed, taken out, doubled or cut off."""
+    octets = bytearray(seed)
+    for _ in range(dice.randint(1, 6)):
+        at = dice.randrange(len(octets) + 1)
+        match dice.randrange(5):
+            case 0 if at < len(octets):
+                octets[at] ^= 1 << dice.randrange(8)
+            case 1 if at < len(octets):
+                octets[at] = dice.choice((0, 0xFF, 0x7F, 0x80, dice.randrange(256)))
+            case 2:
+                octets[at:at] = dice.randbytes(dice.randint(1, 4))
+            case 3:
+                del octets[at : at + dice.randint(1, 4)]
+            case _:
+                octets[at:] = octets[:at]
+    return bytes(octets[:2000])
+
+
+async def test_ten_thousand_random_datagrams_leave_the_server_as_it_was(
+    home: HubBench, served: Served
+) -> None:
+    logging.getLogger("adapters.coap.front").setLevel(logging.INFO)
+    dice = random.Random(7252)
+    json = b'[{"n":"/light/3311/0/5850","vb":true}]'
+    light = tuple((11, part) for part in (b"light", b"3311", b"0"))
+    seeds = [
+        message(),
+        message((6, b"")),
+        message((6, b""), kind=NON),
+        message((17, b"n"), (23, b"\x02")),
+        message(content_format(0), code=3, payload=b"22"),
+        encode(Datagram(CON, 1, 9, b"t", ((11, b".well-known"), (11, b"core"), (15, b"rt=a*")))),
+        encode(Datagram(CON, 3, 10, b"", (*light, (12, b"n"), (27, b"\x08")), json[:16])),
+        encode(Datagram(CON, 2, 11, b"12345678", light, b"1='a'")),
+        encode(Datagram(ACK, 0, 12, b"")),
+        encode(Datagram(RST, 0, 13, b"")),
+    ]
+    peers = [served.peer() for _ in range(20)]
+    answered = 0
+    for number in range(10_000):
+        peer = peers[number % 20]
+        peer.send(mutated(dice.choice(seeds), dice))
+        if number % 50 == 0:
+            await asyncio.sleep(0)
+            answered += sum(map(drained, peers))
+    assert answered > 1_000
+    answer = await served.peer().ask(VALUE)
+    assert (answer.code, answer.payload) == (Code.CONTENT, b"21.5")
+    assert home.hub.counters["coap_malformed"] > 1_000
+    assert home.adapter.commands == []
+
+
+def drained(peer: Peer) -> int:
+    """Reads what came, which must be CoAP; how many datagrams that were."""
+    count = 0
+    while True:
+        try:
+            decode(peer.socket.recv(65_536))
+        except BlockingIOError:
+            return count
+        except DecodeError as error:
+            pytest.fail(f"the server sends no CoAP: {error}")
+        count += 1
+
+
+async def test_options_that_nobody_knows_leave_nothing_behind(
+    home: HubBench, served: Served
+) -> None:
+    from aiocoap.numbers.optionnumbers import OptionNumber
+
+    before = len(OptionNumber)
+    peer = served.peer()
+    more = [(number, b"") for number in range(40_000, 40_200, 2)]
+    path = "/light/3311/0/5850"
+    answer = await peer.ask(path, content_format(0), *more, code=Code.PUT, payload=b"1")
+    assert answer.code == Code.FORBIDDEN
+    assert len(OptionNumber) == before
+
+
+async def test_a_client_cannot_take_memory_with_endless_blocks(served: Served) -> None:
+    peer = served.peer()
+    for number in range(70):
+        block = (Option.BLOCK1, (number << 4 | 0x0E).to_bytes(2, "big"))
+        answer = await peer.ask(
+            "/light/3311/0", content_format(110), block, code=Code.PUT, payload=b"x" * 1024
+        )
+        if answer.code == Code.REQUEST_ENTITY_TOO_LARGE:
+            return
+        assert answer.code == Code.CONTINUE
+    pytest.fail("64 kB were not too much")

@@ -1,0 +1,215 @@
+"""The table of observers, with a clock that moves when told."""
+
+import pytest
+
+from adapters.coap.datagram import Type, decode
+from adapters.coap.messages import Code, Format, Request
+from adapters.coap.observe import (
+    ACK_TIMEOUT_S,
+    CONFIRM_NON_S,
+    CONFIRM_QUIET_S,
+    MAX_RETRANSMIT,
+    Observer,
+    Observers,
+)
+from gateway.model import DeviceId, Path
+
+DEVICE, OTHER = DeviceId("ble:00-00-00-00-00-01"), DeviceId("ble:00-00-00-00-00-02")
+VALUE = Path(3303, 0, 5700)
+REQUEST = Request(Code.GET, ("d1", "3303", "0", "5700"))
+ANN, BEN = ("10.0.0.1", 4711), ("10.0.0.2", 4711)
+TAIL = b"\xff21.5"
+
+
+@pytest.fixture
+def observers() -> Observers:
+    return Observers(limit=100, limit_per_peer=10, number=0xFFFFFE)
+
+
+def register(
+    observers: Observers,
+    peer: tuple[str, int] = ANN,
+    token: bytes = b"a",
+    path: Path = VALUE,
+    *,
+    confirmable: bool = True,
+) -> Observer:
+    observer = observers.register(
+        peer, token, REQUEST, Format.TEXT, (DEVICE, path), confirmable=confirmable, now=0.0
+    )
+    assert observer
+    return observer
+
+
+def tell(
+    observers: Observers, observer: Observer, now: float, tail: bytes = TAIL
+) -> tuple[Type, int]:
+    assert observers.wants(observer)
+    message = decode(observers.notification(observer, Code.CONTENT, TAIL, now))
+    assert (message.token, message.code) == (observer.token, Code.CONTENT)
+    return message.type, message.mid
+
+
+def test_numbers_rise_and_wrap_at_24_bits(observers: Observers) -> None:
+    assert [observers.next_number() for _ in range(3)] == [0xFFFFFF, 0, 1]
+
+
+def test_observers_are_found_by_what_they_see(observers: Observers) -> None:
+    value = register(observers, token=b"v")
+    instance = register(observers, token=b"i", path=Path(3303, 0))
+    whole = register(observers, token=b"o", path=Path(3303))
+    beside = register(observers, token=b"b", path=Path(3303, 1))
+    assert list(observers.at(DEVICE, VALUE)) == [whole, instance, value]
+    assert list(observers.at(DEVICE, Path(3303, 1, 5700))) == [whole, beside]
+    assert list(observers.at(OTHER, VALUE)) == []
+    assert set(observers.around(DEVICE, Path(3303, 0))) == {whole, instance, value}
+    assert set(observers.around(DEVICE, None)) == {whole, instance, value, beside}
+
+
+def test_an_observer_who_registers_again_takes_its_own_place(observers: Observers) -> None:
+    first = register(observers)
+    second = register(observers)
+    assert list(observers.at(DEVICE, VALUE)) == [second]
+    assert not observers.wants(first)
+    assert len(observers) == 1
+    _, mid = tell(observers, second, 0)
+    assert tell(observers, register(observers), 0)[1] == (mid + 1) & 0x7FFF
+
+
+def test_message_ids_count_up_for_each_client_in_the_lower_half(observers: Observers) -> None:
+    one, two = register(observers, token=b"1"), register(observers, token=b"2")
+    other = register(observers, BEN)
+    _, start = tell(observers, one, 0)
+    assert tell(observers, two, 0)[1] == (start + 1) & 0x7FFF
+    tell(observers, other, 0)
+    for number in range(2, 0x8002):
+        observers.acknowledged(ANN, one.mid, 0)
+        _, mid = tell(observers, one, 0)
+        assert mid == (start + number) & 0x7FFF
+
+
+def test_what_is_not_acknowledged_is_repeated_ever_more_rarely_and_then_given_up(
+    observers: Observers,
+) -> None:
+    observer = register(observers)
+    tell(observers, observer, 0)
+    first, now, waits = observer.datagram, 0.0, []
+    while len(observers):
+        before = now
+        while not observers.overdue(now) and len(observers):
+            now += 0.25
+            assert now < 200
+        waits.append(now - before)
+        assert observer.datagram == first
+    assert len(waits) == MAX_RETRANSMIT + 1
+    for wait, nominal in zip(waits, (2, 4, 8, 16, 32), strict=True):
+        assert nominal <= wait <= nominal * 1.5 + 0.25
+    assert list(observers.at(DEVICE, VALUE)) == []
+
+
+def test_a_repetition_carries_the_newest_value_and_does_not_start_over(
+    observers: Observers,
+) -> None:
+    observer = register(observers)
+    _, first = tell(observers, observer, 0)
+    assert not observers.wants(observer)
+    assert observers.overdue(2 * ACK_TIMEOUT_S) == [observer]
+    assert observer.stale
+    newest = decode(observers.notification(observer, Code.CONTENT, b"\xff22", 2 * ACK_TIMEOUT_S))
+    assert (newest.type, newest.payload) == (Type.CON, b"22")
+    assert newest.mid != first
+    assert observer.tries == 1
+    assert observers.acknowledged(ANN, first, 5) is None
+    assert observer.awaiting
+    assert observers.acknowledged(ANN, newest.mid, 5) is None
+    assert not observer.awaiting
+
+
+def test_an_acknowledgement_brings_the_value_that_came_meanwhile(observers: Observers) -> None:
+    observer = register(observers)
+    _, mid = tell(observers, observer, 0)
+    assert not observers.wants(observer)
+    assert observers.acknowledged(BEN, mid, 1) is None
+    assert observers.acknowledged(ANN, mid, 1) is observer
+    tell(observers, observer, 1)
+    assert observers.acknowledged(ANN, mid, 1) is None
+
+
+def test_a_client_that_takes_non_confirmable_ones_is_asked_now_and_then_if_it_is_there(
+    observers: Observers,
+) -> None:
+    observer = register(observers, confirmable=False)
+    assert tell(observers, observer, 1)[0] is Type.NON
+    assert tell(observers, observer, CONFIRM_NON_S - 1)[0] is Type.NON
+    kind, mid = tell(observers, observer, CONFIRM_NON_S)
+    assert kind is Type.CON
+    observers.acknowledged(ANN, mid, CONFIRM_NON_S)
+    assert tell(observers, observer, CONFIRM_NON_S + 1)[0] is Type.NON
+
+
+def test_nobody_is_an_observer_for_a_day_without_a_sign_of_life(observers: Observers) -> None:
+    quiet, lively = register(observers), register(observers, BEN)
+    _, mid = tell(observers, lively, 100)
+    observers.acknowledged(BEN, mid, 100)
+    assert observers.unconfirmed(CONFIRM_QUIET_S - 1) == []
+    assert observers.unconfirmed(CONFIRM_QUIET_S) == [quiet]
+    assert tell(observers, quiet, CONFIRM_QUIET_S)[0] is Type.CON
+
+
+@pytest.mark.parametrize("confirmable", [True, False])
+def test_a_reset_ends_the_observation_it_answers(observers: Observers, confirmable: bool) -> None:
+    observer = register(observers, confirmable=confirmable)
+    other = register(observers, token=b"b")
+    _, mid = tell(observers, observer, 0)
+    observers.reset(BEN, mid)
+    assert len(observers) == 2
+    observers.reset(ANN, mid)
+    assert list(observers.at(DEVICE, VALUE)) == [other]
+
+
+def test_the_last_word_is_repeated_until_it_is_acknowledged(observers: Observers) -> None:
+    observer = register(observers, confirmable=False)
+    observers.retire(observer)
+    message = decode(observers.notification(observer, Code.NOT_FOUND, b"", 0))
+    assert (message.type, message.code) == (Type.CON, Code.NOT_FOUND)
+    assert list(observers.at(DEVICE, VALUE)) == []
+    assert observers.overdue(10) == [observer]
+    assert observers.acknowledged(ANN, message.mid, 11) is None
+    assert (len(observers), observers.overdue(100)) == (0, [])
+
+
+def test_a_client_that_is_gone_takes_all_its_observations_with_it(observers: Observers) -> None:
+    for token in (b"1", b"2", b"3"):
+        tell(observers, register(observers, token=token), 0)
+    register(observers, BEN)
+    observers.unreachable(ANN)
+    observers.unreachable(ANN)
+    assert len(observers) == 1
+    assert observers.overdue(100) == []
+
+
+def test_the_limits_hold_for_one_client_and_for_all() -> None:
+    observers = Observers(limit=3, limit_per_peer=2, number=0)
+
+    def fits(peer: tuple[str, int], token: bytes) -> bool:
+        target = (DEVICE, VALUE)
+        return bool(
+            observers.register(peer, token, REQUEST, Format.TEXT, target, confirmable=True, now=0.0)
+        )
+
+    assert [fits(ANN, b"1"), fits(ANN, b"2"), fits(ANN, b"3")] == [True, True, False]
+    assert [fits(BEN, b"1"), fits(BEN, b"2")] == [True, False]
+    assert fits(ANN, b"2")
+    observers.cancel(ANN, b"1")
+    assert fits(BEN, b"2")
+
+
+def test_nothing_is_left_of_observers_that_are_gone(observers: Observers) -> None:
+    for token in range(10):
+        observer = register(observers, token=bytes([token]))
+        tell(observers, observer, 0)
+        observers.forget(observer)
+        observers.forget(observer)
+    emptied = Observers(limit=100, limit_per_peer=10, number=0)
+    for name in ("_endpoints", "_by_mid", "_by_path", "_count"):
+        assert getattr(observers, name) == getattr(emptied, name)

@@ -1,0 +1,203 @@
+"""The mirror against a service in memory that forgets and refuses as real ones do."""
+
+import asyncio
+import xml.etree.ElementTree as ET
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import cast
+
+import pytest
+
+from adapters.xmpp import publisher as publisher_module
+from adapters.xmpp import queue
+from adapters.xmpp.config import XmppSection
+from adapters.xmpp.errors import NoAnswer, SessionLost, StanzaError
+from adapters.xmpp.publisher import Publisher
+from adapters.xmpp.pubsub import Pubsub, Service
+from gateway.errors import AdapterError
+from tests.fakes import STATION, HubBench
+from tests.xmpp.conftest import DEADLINE_S, DIRECTORY, NODE, VALUE, WatchedSlot, field, records
+
+
+class Memory:
+    """A pubsub service: nodes, their items, and an error to raise at the next publish of one."""
+
+    service = Service("memory")
+    account = "gateway@localhost"
+
+    def __init__(self) -> None:
+        self.nodes: dict[str, dict[str, ET.Element]] = {}
+        self.faults: dict[str, AdapterError] = {}
+        self.log: list[tuple[str, str]] = []
+
+    async def ensure(self, node: str, title: str) -> int:
+        await asyncio.sleep(0)
+        self.nodes.setdefault(node, {})
+        return 256
+
+    def forget(self, node: str) -> bool:
+        return True
+
+    async def publish(self, node: str, item_id: str, payload: ET.Element) -> None:
+        await asyncio.sleep(0)
+        if fault := self.faults.pop(item_id, None):
+            raise fault
+        if node not in self.nodes:
+            raise StanzaError("item-not-found")
+        self.nodes[node][item_id] = payload
+        self.log.append((node, item_id))
+
+    async def retract(self, node: str, item_id: str) -> None:
+        self.nodes.get(node, {}).pop(item_id, None)
+
+    async def delete(self, node: str) -> None:
+        self.nodes.pop(node, None)
+
+    async def item_ids(self, node: str) -> list[str]:
+        return list(self.nodes.get(node, ()))
+
+    def value(self, item: str, name: str) -> str | None:
+        return field(records(self.nodes[NODE][item]), name)
+
+
+class Bench:
+    """A publisher with its slot and its service."""
+
+    def __init__(self, hub: HubBench) -> None:
+        self.hub = hub
+        self.slot = WatchedSlot(hub)
+        self.publisher = Publisher(XmppSection(jid="gateway@localhost"), self.slot)
+        self.memory = Memory()
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[asyncio.Task[None]]:
+        task = asyncio.create_task(self.publisher.run(cast(Pubsub, self.memory)))
+        try:
+            yield task
+        finally:
+            task.cancel()
+            async with asyncio.timeout(DEADLINE_S):
+                await asyncio.wait({task})
+
+    async def settled(self) -> None:
+        for event in self.slot.outbox.take_all():
+            self.publisher.absorb(event)
+        await self.slot.until(lambda: self.publisher.waiting == 0)
+
+
+@pytest.fixture
+def mirror(bench: HubBench, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    monkeypatch.setattr(queue, "FIRST_PAUSE_S", 0.02)
+    return Bench(bench)
+
+
+async def test_what_was_acknowledged_just_before_a_session_ended_is_published_again(
+    mirror: Bench,
+) -> None:
+    async with mirror.session():
+        await mirror.settled()
+    mirror.memory.nodes[NODE].clear()  # the server was killed and has not kept it
+    items = {"3/0", "4/0", "3303/0", "3312/0", "status", "meta"}
+    async with mirror.session():
+        await mirror.slot.until(lambda: set(mirror.memory.nodes[NODE]) == items)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        NoAnswer("late"),
+        StanzaError("resource-constraint", "wait"),
+        StanzaError("internal-server-error", "wait"),
+        StanzaError("item-not-found"),
+        SessionLost("cut"),
+    ],
+)
+async def test_an_item_that_could_not_be_sent_is_sent_later(
+    mirror: Bench, fault: AdapterError
+) -> None:
+    mirror.memory.faults["3303/0"] = fault
+    async with mirror.session() as first:
+        if isinstance(fault, SessionLost):
+            await asyncio.wait({first}, timeout=DEADLINE_S)
+        else:
+            await mirror.settled()
+    async with mirror.session():
+        await mirror.settled()
+    assert mirror.memory.value("3303/0", "5700") == "21.5"
+    assert mirror.memory.log.index((NODE, "status")) > mirror.memory.log.index((NODE, "3303/0"))
+
+
+async def test_an_item_that_the_server_refuses_for_good_holds_up_nothing(
+    mirror: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    mirror.memory.faults["3303/0"] = StanzaError("bad-request", "modify", "invalid item")
+    async with mirror.session():
+        await mirror.settled()
+        assert mirror.memory.value("status", "online") == "true"
+        assert "3303/0" not in mirror.memory.nodes[NODE]
+        mirror.hub.say({VALUE: 22.5})
+        await mirror.settled()
+        assert mirror.memory.value("3303/0", "5700") == "22.5"
+    assert "3303/0 is not published" in caplog.text
+
+
+async def test_a_forbidden_node_is_told_and_tried_again(
+    mirror: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publisher_module, "FORBIDDEN_PAUSE_S", 0.02)
+    mirror.memory.faults["3303/0"] = StanzaError("forbidden", "auth")
+    async with mirror.session():
+        await mirror.settled()
+    told = [text.partition(" (")[0] for text in mirror.slot.texts]
+    connected = "connected as gateway@localhost, publishing on memory"
+    assert told == [
+        connected,
+        "memory does not let gateway@localhost create or write nodes",
+        connected,
+    ]
+
+
+async def test_a_device_that_leaves_and_comes_back_has_its_node(mirror: Bench) -> None:
+    async with mirror.session():
+        await mirror.settled()
+        mirror.hub.hub.forget(STATION)
+        for event in mirror.slot.outbox.take_all():
+            mirror.publisher.absorb(event)
+        mirror.hub.join()
+        mirror.hub.say({VALUE: 1.0})
+        await mirror.settled()
+    assert mirror.memory.value("3303/0", "5700") == "1.0"
+    assert "0024befffe804ff1" in mirror.memory.nodes[DIRECTORY]
+
+
+async def test_a_server_that_holds_us_back_is_told_to_the_operator(
+    mirror: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(publisher_module, "SLOW_S", 0.0)
+    async with mirror.session():
+        await mirror.settled()
+    assert caplog.text.count('unlimited_jids = { "gateway@localhost" }') == 1
+
+
+async def test_a_device_that_leaves_leaves_no_node(mirror: Bench) -> None:
+    async with mirror.session():
+        await mirror.settled()
+        mirror.hub.hub.forget(STATION)
+        await mirror.settled()
+    assert set(mirror.memory.nodes) == {DIRECTORY}
+    assert set(mirror.memory.nodes[DIRECTORY]) == {"gateway"}
+
+
+async def test_a_value_that_changes_a_thousand_times_is_sent_as_often_as_the_server_takes_it(
+    mirror: Bench,
+) -> None:
+    async with mirror.session():
+        await mirror.settled()
+        before = len(mirror.memory.log)
+        for number in range(1_000):
+            mirror.hub.say({VALUE: float(number)})
+            for event in mirror.slot.outbox.take_all():
+                mirror.publisher.absorb(event)
+        await mirror.settled()
+    assert mirror.memory.value("3303/0", "5700") == "999.0"
+    assert len(mirror.memory.log) - before < 5
