@@ -77,6 +77,10 @@ class CoapNode:
         """How many observations there are."""
         return len(self._observers)
 
+    def forget(self) -> None:
+        """Forgets whom to tell, as a restart does."""
+        self._observers.clear()
+
     def changed(self, path: str) -> None:
         """Tells the observers of a resource its new representation."""
         for observer in self._observers:

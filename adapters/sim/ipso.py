@@ -33,6 +33,8 @@ class Objects:
     writable: frozenset[str] = frozenset()
     text: bool = True
     """Whether single values are given as text; some nodes speak only structured formats."""
+    stuck: frozenset[str] = frozenset()
+    """What takes writes and does not change."""
     others: Mapping[str, str] = field(default_factory=dict)
     changed: Callable[[str], None] = lambda _: None
     executed: list[tuple[str, str]] = field(default_factory=list)
@@ -95,7 +97,8 @@ class Objects:
                 return Content(coap.UNSUPPORTED_FORMAT)
         except (ValueError, KeyError):
             return Content(coap.BAD_REQUEST, None, b"not such a value")
-        self.set(place, value)
+        if place not in self.stuck:
+            self.set(place, value)
         return Content(coap.CHANGED)
 
     def _structured(self, place: str, below: Mapping[str, Simple], content_format: int) -> bytes:

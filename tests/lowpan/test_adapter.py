@@ -148,6 +148,10 @@ async def test_what_a_node_refuses_comes_back_as_what_it_said() -> None:
     node = add(mesh, ND, Profile.ND)
     async with mesh.running() as rcp, gateway.running(f"spinel+hdlc://{rcp.path}"):
         await gateway.until(lambda: gateway.value(ND, SWITCH) is False, "a switch")
+        node.objects.stuck = frozenset({"/3311/0/5850"})
+        write = Write(device_of(ND), {SWITCH: True}, "test")
+        assert await gateway.hub.commander.execute(write) == Outcome(confirmed=False)
+        assert gateway.value(ND, SWITCH) is False
         node.objects.writable = frozenset()
         with pytest.raises(NotAllowed, match=r"4\.05 to PUT /3311/0/5850"):
             await gateway.hub.commander.execute(Write(device_of(ND), {SWITCH: True}, "test"))
@@ -245,3 +249,27 @@ async def test_a_definition_maps_writes_back_to_the_nodes_own_path(tmp_path: Fil
         write = Write(device_of(ND), {dimmer: 75}, "test")
         assert await gateway.hub.commander.execute(write) == Outcome(confirmed=True)
         assert objects.values["/position"] == 750
+
+
+async def test_a_long_text_goes_to_a_node_two_hops_away_in_blocks() -> None:
+    mesh, gateway = Mesh(), Gateway(LEAF)
+    router = add(mesh, ROUTER, Profile.RPL)
+    text, display = "a longer text, " * 20, Path(3341, 0, 5527)
+    objects = Objects({"/3341/0/5527": "short"}, writable=frozenset({"/3341/0/5527"}))
+    add(mesh, LEAF, Profile.RPL, objects, near=False, to=(router,))
+    async with mesh.running() as rcp, gateway.running(f"spinel+hdlc://{rcp.path}"):
+        await gateway.until(lambda: gateway.value(LEAF, display) == "short", "the text")
+        write = Write(device_of(LEAF), {display: text}, "test")
+        assert await gateway.hub.commander.execute(write) == Outcome(confirmed=True)
+        assert objects.values["/3341/0/5527"] == text
+
+
+async def test_a_node_that_was_restarted_is_observed_again() -> None:
+    mesh, gateway = Mesh(), Gateway(ND)
+    node = add(mesh, ND, Profile.ND)
+    async with mesh.running() as rcp, gateway.running(f"spinel+hdlc://{rcp.path}"):
+        await gateway.until(lambda: gateway.watches(ND, TEMPERATURE), "an observation")
+        node.coap.forget()
+        await gateway.until(lambda: node.coap.observers, "another observation")
+        node.objects.set("/3303/0/5700", 7.5)
+        await gateway.until(lambda: gateway.value(ND, TEMPERATURE) == 7.5, "a notification")

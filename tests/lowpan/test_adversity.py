@@ -6,13 +6,15 @@ from pathlib import Path as FilePath
 import pytest
 
 from adapters.lowpan import durable
+from adapters.lowpan.mac.counter import FrameCounter
 from adapters.lowpan.mac.frame import KeyId, KeyIdMode, decode
-from adapters.lowpan.mac.link import Identity, MacLink
+from adapters.lowpan.mac.link import Identity, MacLink, Received
 from adapters.lowpan.mac.security import LinkSecurity
 from adapters.lowpan.section import LowpanSection, link_security
+from adapters.sim import packets, sixlowpan
 from adapters.sim.mesh import Mesh
 from adapters.sim.node import Profile
-from adapters.sim.rcp import Faults
+from adapters.sim.rcp import Faults, VirtualRcp
 from gateway.errors import AdapterError, Unreachable
 from gateway.events import State, Write
 from gateway.model import Path
@@ -215,3 +217,53 @@ async def test_tshark_finds_nothing_wrong_with_all_that_was_on_the_air(tmp_path:
     assert len(rows) > 50
     assert not wrong
     assert any(row[4] == "1" for row in rows)
+
+
+async def test_with_a_link_key_all_frames_are_secured_and_frames_in_clear_are_dropped(
+    tmp_path: FilePath,
+) -> None:
+    file, key = tmp_path / "key", bytes(range(16))
+    file.write_text(key.hex(), encoding="ascii")
+    file.chmod(0o600)
+    security = LinkSecurity(5, key, KeyId(KeyIdMode.INDEX, 0))
+    node = MacLink(
+        Identity(0xABCD, ND), link_security=security, counter=FrameCounter(0, lambda _: None)
+    )
+    heard: asyncio.Queue[Received] = asyncio.Queue()
+    clear: list[bytes] = []
+
+    def on_air(psdu: bytes) -> bool:
+        taken = node.receive(psdu, 0.0)
+        if isinstance(taken, Received):
+            heard.put_nowait(taken)
+        else:
+            clear.append(psdu)
+        return True
+
+    solicitation = packets.icmp(
+        b"\xfe\x80" + bytes(6) + sixlowpan.iid(ND),
+        packets.ALL_ROUTERS,
+        *(packets.RS, 0, packets.router_solicitation(ND)),
+    )
+    (payload,) = sixlowpan.frames(solicitation.encode(), ND, b"\xff\xff", 0)
+    gateway = Gateway()
+    async with (
+        VirtualRcp(on_air) as rcp,
+        gateway.running(f"spinel+hdlc://{rcp.path}", key_file=str(file)),
+    ):
+        await gateway.until(lambda: "running" in gateway.south.text, "the radio")
+        unsecured = MacLink(Identity(0xABCD, ND)).data(b"\xff\xff", payload)
+        rcp.deliver(unsecured)
+        await gateway.until(lambda: gateway.hub.counters["lowpan_mac_security_missing"], "a drop")
+        rcp.deliver(node.data(b"\xff\xff", payload))
+        async with asyncio.timeout(HEAL_S):
+            reader, datagram = sixlowpan.Reader(), None
+            while datagram is None:
+                answer = await heard.get()
+                if answer.destination == ND:
+                    datagram = reader.feed(answer.payload, answer.source, ND)
+        advertisement = packets.parse(datagram)
+        assert advertisement.payload[0] == packets.RA
+        assert packets.is_intact(advertisement)
+        assert answer.security_level == 5
+        assert not clear

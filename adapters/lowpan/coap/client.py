@@ -149,7 +149,11 @@ def _translated(peer: Peer, fault: error.Error) -> CommandError:
             return TimedOut(f"{peer} did not answer, asked {MAX_RETRANSMIT + 1} times")
         case error.MessageError():
             return DeviceRefused(f"{peer} refuses the message")
-        case error.NetworkError() | error.LibraryShutdown():
+        case error.NetworkError(__cause__=OSError(strerror=str(reason))):
+            return Unreachable(f"{peer} cannot be reached: {reason}")
+        case error.LibraryShutdown():
+            return Unreachable(f"{peer} cannot be reached: the adapter stops")
+        case error.NetworkError():
             return Unreachable(f"{peer} cannot be reached: {fault}")
         case _:
             return DeviceRefused(f"{peer} answers against the rules of CoAP: {fault}")

@@ -25,6 +25,9 @@ from gateway.model import printable
 MAX_PAYLOAD = 8192
 """Octets of a registration's links: twice the longest list that was met."""
 
+MAX_ASKED = 16
+"""Nodes whose links are fetched at the same time, while their registration waits."""
+
 LINKS = b'</rd>;rt="core.rd";ct=40,</.well-known/rd>;rt="core.rd";ct=40'
 """Our own `/.well-known/core`: enough for RFC 9176's discovery."""
 
@@ -82,8 +85,19 @@ class _Simple(resource.Resource):  # type: ignore[misc]
     def __init__(self, directory: Directory) -> None:
         super().__init__()
         self._directory = directory
+        self._asked: set[Peer] = set()
 
     async def render_post(self, request: aiocoap.Message) -> aiocoap.Message:
+        peer: Peer = request.remote
+        if peer in self._asked or len(self._asked) >= MAX_ASKED:
+            return _refusal(Code.SERVICE_UNAVAILABLE, "one after the other")
+        self._asked.add(peer)
+        try:
+            return await self._register(request)
+        finally:
+            self._asked.discard(peer)
+
+    async def _register(self, request: aiocoap.Message) -> aiocoap.Message:
         try:
             links = await self._directory.links_of(request.remote)
             self._directory.register(request, links)

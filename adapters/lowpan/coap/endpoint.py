@@ -85,7 +85,7 @@ class Endpoint(interfaces.MessageInterface):  # type: ignore[misc]
     """A CoAP client and server in the mesh; ask through `context`, serve `site`."""
 
     def __init__(self, sender: Sender, site: Any) -> None:
-        self.context = aiocoap.Context(serversite=site, loggername=f"{__name__}.aiocoap")
+        self.context = aiocoap.Context(serversite=site, loggername="aiocoap.lowpan")
         self._sender = sender
         tokens = TokenManager(self.context)
         self._messages: MessageManager | None = MessageManager(tokens)
