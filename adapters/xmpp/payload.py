@@ -39,6 +39,9 @@ RADIO_RSSI = Path(4, 0, 2)
 _DESCRIPTION = {"manufacturer": Path(3, 0, 0), "model": Path(3, 0, 1), "firmware": Path(3, 0, 3)}
 _DBM_TO_DBW = -30
 
+_FRAME_LENGTH = len(to_xml([])) + 30
+"""What a pack has besides its records: the element around them, and a time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pack:
@@ -180,17 +183,26 @@ def _said(name: str, texts: dict[str, Value | None], now: float) -> list[Record]
 
 def _pack(records: Sequence[Record], base: str) -> Pack:
     """As many of the records as SenML and the limit allow: the longest ones are left out first."""
-    kept = [record for record in records if _expressible(record)]
-    while len(text := to_xml(kept, base).encode()) > MAX_PACK_BYTES:
-        kept.remove(max(kept, key=lambda record: len(to_xml([record]))))
+    lengths = {record.name: _length(record) for record in records}
+    kept = [record for record in records if lengths[record.name]]
+    text = to_xml(kept, base)
+    while (excess := len(text.encode()) - MAX_PACK_BYTES) > 0:
+        longest = sorted(kept, key=lambda record: lengths[record.name], reverse=True)
+        dropped: set[str] = set()
+        for record in longest:
+            if excess > 0:
+                dropped.add(record.name)
+                excess -= max(1, lengths[record.name] - len(base) - _FRAME_LENGTH)
+        kept = [record for record in kept if record.name not in dropped]
+        text = to_xml(kept, base)
     written = {record.name for record in kept}
-    omitted = tuple(record.name for record in records if record.name not in written)
+    omitted = tuple(name for name in lengths if name not in written)
     return Pack(ET.fromstring(text), omitted)  # noqa: S314  (our own XML)
 
 
-def _expressible(record: Record) -> bool:
+def _length(record: Record) -> int:
+    """The bytes of a pack with this record alone; 0 if SenML cannot express it."""
     try:
-        to_xml([record])
+        return len(to_xml([record]).encode())
     except EncodeError:
-        return False
-    return True
+        return 0

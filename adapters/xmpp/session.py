@@ -209,7 +209,6 @@ class Session:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(2 * GOODBYE_S):
                     await client.disconnect(GOODBYE_S)
-        client.abort()
         self._lose("closed")
         for name in list(client.scheduled_events):
             client.cancel_schedule(name)
@@ -221,14 +220,16 @@ class Session:
         self._lose(f"the server closed the stream: {error['condition']} {error['text']}".strip())
 
     def _lose(self, reason: str) -> None:
-        if self._lost.is_set():
-            return
-        self._reason = reason
-        self._lost.set()
-        for answer in self._pending:
-            if not answer.done():
-                answer.set_exception(SessionLost(self._reason))
-        self._client.abort()
+        if not self._lost.is_set():
+            self._reason = reason
+            self._lost.set()
+            for answer in self._pending:
+                if not answer.done():
+                    answer.set_exception(SessionLost(self._reason))
+        # COMPAT Python 3.11.2 (Debian 12): client.abort() closes first, and TLS that is closed
+        # twice cannot be aborted any more.
+        if self._client.transport is not None:
+            self._client.transport.abort()
 
 
 _NO_MECHANISM = (

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -373,3 +374,11 @@ def assert_read_alike(oracle: Oracle, object_id: int, data: bytes) -> None:
     else:
         assert theirs is not None
         assert canonical(named(ours)) == canonical(theirs)
+
+
+def test_ten_thousand_random_values_raise_nothing_but_the_codecs_own_error() -> None:
+    random = Random(20161121)
+    objects = [layout.object for layout in CHARACTERISTICS.values()]
+    for _ in range(10_000):
+        with contextlib.suppress(DecodeError):
+            bipso.decode(random.choice(objects), random.randbytes(random.randrange(40)))

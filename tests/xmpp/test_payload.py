@@ -1,7 +1,7 @@
 """What the items hold, byte by byte where it matters to subscribers."""
 
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,7 +11,7 @@ from adapters.xmpp import payload
 from gateway.events import Availability, Device, Resource, State
 from gateway.model import Path, Value
 from gateway.registry import Registry
-from gateway.senml import from_xml
+from gateway.senml import Record, from_xml, to_xml
 from tests.fakes import STATION
 
 REGISTRY = Registry.builtin()
@@ -112,6 +112,25 @@ def test_a_pack_stays_below_the_limit_by_leaving_out_the_longest_record() -> Non
     made = pack("3/0", {"3/0/0": "Acme", "3/0/1": "<" * 20_000, "3/0/2": "x" * 33_000})
     assert [record["n"] for record in attributes(made)] == ["0"]
     assert made.omitted == (f"{BASE}3/0/1", f"{BASE}3/0/2")
+
+
+def test_a_pack_of_very_many_long_records_is_filled_quickly() -> None:
+    listed = resources({f"3303/{i}/5750": "<&>" * (i % 90) for i in range(1_000)})
+    with pytest.MonkeyPatch.context() as patch:
+        calls: list[int] = []
+
+        def counting(records: Iterable[Record], base: str = "") -> str:
+            records = list(records)
+            calls.append(len(records))
+            return to_xml(records, base)
+
+        patch.setattr("adapters.xmpp.payload.to_xml", counting)
+        made = payload.values(STATION, payload.STATE, listed, REGISTRY)
+    assert made is not None
+    assert sum(calls) < 10 * len(listed)
+    size = len(ET.tostring(made.xml))
+    assert payload.MAX_PACK_BYTES / 2 < size <= payload.MAX_PACK_BYTES + 100
+    assert len(made.xml) + len(made.omitted) == len(listed)
 
 
 def test_a_text_that_xml_cannot_hold_is_left_out() -> None:
