@@ -4,6 +4,7 @@ import logging
 import math
 import os
 import re
+from contextlib import suppress
 from pathlib import Path as FilePath
 
 import cbor2
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from adapters.lowpan.coap.formats import Answer, Format
 from adapters.lowpan.devices.content import Reader
-from adapters.lowpan.devices.definitions import Definition, choose
+from adapters.lowpan.devices.definitions import Definition, Mapping, choose
 from adapters.lowpan.devices.folder import DefinitionFolder
 from adapters.lowpan.devices.layout import read_layout
 from adapters.lowpan.devices.registrations import MAX_REGISTRATIONS, Registrations
@@ -206,10 +207,33 @@ def test_patterns_and_fields_find_the_value_within_an_answer() -> None:
     assert mapping.read(Answer(60, cbor2.dumps(3)), ResourceType.FLOAT) == 3
 
 
+MAPPINGS = [
+    Definition.parse(GOOD.replace("scale = 0.1", extra), REGISTRY).mappings[0]
+    for extra in (
+        "scale = 1e300", "pattern = '(.)'", 'format = "json"', 'format = "json"\nfield = "a.0"',
+        'format = "cbor"\noffset = 1.0',
+    )
+]  # fmt: skip
+
+
+@given(
+    st.sampled_from(MAPPINGS),
+    st.binary(max_size=40) | st.sampled_from([b"1e308", b"-1e999", b"NaN", b'{"a":[1e999]}']),
+    st.sampled_from([None, *ResourceType]),
+)
+def test_no_answer_breaks_a_mapping(
+    mapping: Mapping, payload: bytes, kind: ResourceType | None
+) -> None:
+    with suppress(DecodeError):
+        mapping.read(Answer(None, payload), kind)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "fault"),
     [
         ("scale = 0.1", "scale = ", "line 9"),
+        ("scale = 0.1", "scale = 0", "line 9 (resource.scale): a scale of 0"),
+        ("scale = 0.1", "scale = nan", "line 9 (resource.scale)"),
         ("scale = 0.1", "scael = 0.1", "line 9 (resource.scael): extra inputs"),
         ("scale = 0.1", "pattern = '('", "line 9 (resource.pattern): not a regular expression"),
         ("scale = 0.1", "pattern = 'x'", "line 9 (resource.pattern): a pattern has exactly one"),
@@ -268,6 +292,9 @@ def test_a_registration_lives_as_long_as_it_asked_for_and_is_renewed_by_its_node
     assert table.of(NODE) == first
     assert table.update(first.number, OTHER, {}, None, 10.0) is None
     assert table.remove(first.number, OTHER) is None
+    kept = table.update(first.number, NODE, {}, None, 20.0)
+    assert kept is not None
+    assert kept.until == 80.0
     renewed = table.update(first.number, NODE, {"lt": "100"}, None, 50.0)
     assert renewed is not None
     assert renewed.links == first.links

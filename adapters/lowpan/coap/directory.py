@@ -66,10 +66,15 @@ class Directory:
         """Takes a registration; raises DecodeError."""
         parameters = query_parameters(request.opt.uri_query)
         peer: Peer = request.remote
-        now = asyncio.get_running_loop().time()
-        taken = self.registrations.register(self.key_of(peer), parameters, links, now)
+        key, now = self.key_of(peer), asyncio.get_running_loop().time()
+        earlier = self.registrations.of(key)
+        taken = self.registrations.register(key, parameters, links, now)
         kind = f"LwM2M {taken.lwm2m}" if taken.lwm2m else "the resource directory"
-        log.info("%s registers as %s by %s", peer, printable(taken.endpoint) or "(none)", kind)
+        is_news = not earlier or (earlier.endpoint, earlier.lwm2m) != (taken.endpoint, taken.lwm2m)
+        log.log(
+            logging.INFO if is_news else logging.DEBUG,
+            *("%s registers as %s by %s", peer, printable(taken.endpoint) or "(none)", kind),
+        )
         self.changed(taken, peer)
         return taken
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from adapters.lowpan.coap.formats import Answer, Format
 from adapters.lowpan.devices.content import simple_cbor
@@ -33,6 +34,12 @@ def _compiled(value: object) -> re.Pattern[str]:
     if pattern.groups != 1:
         raise ValueError("a pattern has exactly one group, around the value")
     return pattern
+
+
+def _not_zero(value: float) -> float:
+    if not value:
+        raise ValueError("a scale of 0 has no way back")
+    return value
 
 
 _Id = Annotated[int, Field(ge=0, le=MAX_ID)]
@@ -59,8 +66,8 @@ class Mapping(_Table):
     format: Literal["text", "json", "cbor"] = "text"
     field: str | None = None
     pattern: Annotated[re.Pattern[str], BeforeValidator(_compiled)] | None = None
-    scale: float = 1.0
-    offset: float = 0.0
+    scale: Annotated[float, Field(allow_inf_nan=False), AfterValidator(_not_zero)] = 1.0
+    offset: Annotated[float, Field(allow_inf_nan=False)] = 0.0
     observe: bool | None = None
     method: Literal["PUT", "POST"] = "PUT"
 
@@ -150,6 +157,8 @@ class Mapping(_Table):
             return value
         # Through text, so that 215 * 0.1 is 21.5.
         scaled = float(f"{value * self.scale + self.offset:.12g}")
+        if not math.isfinite(scaled):
+            raise DecodeError(f"{self.path}: {printable(repr(value))} is out of all bounds")
         return scaled if kind is ResourceType.FLOAT else round(scaled)
 
 

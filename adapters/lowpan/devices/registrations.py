@@ -35,6 +35,7 @@ class Registration:
     endpoint: str
     lwm2m: str
     links: tuple[Link, ...]
+    lifetime_s: float
     until: float
 
     @property
@@ -49,9 +50,11 @@ def query_parameters(query: Sequence[str]) -> Mapping[str, str]:
     return {name: value for name, _, value in pairs}
 
 
-def lifetime_s(parameters: Mapping[str, str], default_s: int) -> float:
+def requested_lifetime_s(parameters: Mapping[str, str], default_s: float) -> float:
     """The lifetime that is asked for; LwM2M's 0 is for ever. DecodeError otherwise."""
-    text = parameters.get("lt", str(default_s))
+    text = parameters.get("lt")
+    if text is None:
+        return default_s
     if not (text.isascii() and text.isdecimal() and int(text) <= MAX_LIFETIME_S):
         raise DecodeError("lt is a number of seconds")
     return float(text) or math.inf
@@ -82,12 +85,15 @@ class Registrations:
         endpoint, version = parameters.get("ep", ""), parameters.get("lwm2m", "")
         if len(endpoint.encode()) > MAX_ENDPOINT_OCTETS or not endpoint.isprintable():
             raise DecodeError(f"ep has at most {MAX_ENDPOINT_OCTETS} octets of text")
-        lifetime = lifetime_s(parameters, LWM2M_LIFETIME_S if version else RD_LIFETIME_S)
+        default_s = LWM2M_LIFETIME_S if version else RD_LIFETIME_S
+        lifetime_s = requested_lifetime_s(parameters, default_s)
         earlier = [r for r in self if (r.key, bool(r.lwm2m)) == (key, bool(version))]
         number = earlier[0].number if earlier else self._free_number()
         # Last in line: it is the newest.
         self._by_number.pop(number, None)
-        taken = Registration(number, key, endpoint, version, tuple(links), now + lifetime)
+        taken = Registration(
+            *(number, key, endpoint, version), tuple(links), lifetime_s, now + lifetime_s
+        )
         self._by_number[number] = taken
         return taken
 
@@ -103,9 +109,10 @@ class Registrations:
         known = self._by_number.get(number)
         if known is None or known.key != key or known.until <= now:
             return None
-        default_s = LWM2M_LIFETIME_S if known.lwm2m else RD_LIFETIME_S
-        until = now + lifetime_s(parameters, default_s)
-        renewed = replace(known, until=until, links=known.links if links is None else tuple(links))
+        lifetime_s = requested_lifetime_s(parameters, known.lifetime_s)
+        renewed = replace(known, lifetime_s=lifetime_s, until=now + lifetime_s)
+        if links is not None:
+            renewed = replace(renewed, links=tuple(links))
         self._by_number[number] = renewed
         return renewed
 
