@@ -12,6 +12,8 @@ from adapters.lowpan.mac.link import Identity, MacLink, Received
 from adapters.lowpan.mac.security import LinkSecurity
 from adapters.lowpan.section import LowpanSection, link_security
 from adapters.sim import packets, sixlowpan
+from adapters.sim.coap import POST
+from adapters.sim.ipso import LINKS, TLV
 from adapters.sim.mesh import Mesh
 from adapters.sim.node import Profile
 from adapters.sim.rcp import Faults, VirtualRcp
@@ -29,6 +31,7 @@ from tests.lowpan.mesh_bench import (
     Gateway,
     add,
     device_of,
+    thermometer,
 )
 
 BAD_AIR = Faults(tx_loss=0.2, rx_loss=0.2, duplicate=0.2, reorder=0.2, delay_s=0.01)
@@ -106,6 +109,25 @@ async def test_a_node_that_falls_silent_is_offline_and_comes_back_when_it_is_hea
         node.objects.set("/3303/0/5700", 3.0)
         await gateway.until(lambda: gateway.value(ND, TEMPERATURE) == 3.0, "the reading")
         assert gateway.state(ND)[0] is State.ONLINE
+
+
+async def test_a_node_in_queue_mode_that_does_not_answer_is_asleep() -> None:
+    mesh, gateway = Mesh(), Gateway(ND)
+    node = add(mesh, ND, Profile.ND, thermometer(formats=(TLV,)))
+    async with (
+        mesh.running() as rcp,
+        gateway.running(f"spinel+hdlc://{rcp.path}", ack_timeout="30ms"),
+    ):
+        async with asyncio.timeout(HEAL_S):
+            await node.joined.wait()
+            links = node.objects.links(instances=True)
+            await node.ask(POST, "/rd?ep=a&lwm2m=1.1&b=U&Q&lt=60", LINKS, links)
+        await gateway.until(lambda: gateway.watches(ND, TEMPERATURE), "an observation")
+        rcp.faults = Faults(tx_loss=1.0, rx_loss=1.0)
+        await gateway.until(lambda: gateway.state(ND)[0] is State.ASLEEP, "asleep")
+        rcp.faults = Faults()
+        node.objects.set("/3303/0/5700", 4.0)
+        await gateway.until(lambda: gateway.value(ND, TEMPERATURE) == 4.0, "the reading")
 
 
 async def test_without_a_radio_the_adapter_fails_with_what_to_do() -> None:

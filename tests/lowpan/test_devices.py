@@ -17,7 +17,7 @@ from adapters.lowpan.devices.content import Reader
 from adapters.lowpan.devices.definitions import Definition, Mapping, choose
 from adapters.lowpan.devices.folder import DefinitionFolder
 from adapters.lowpan.devices.layout import read_layout
-from adapters.lowpan.devices.registrations import MAX_REGISTRATIONS, Registrations
+from adapters.lowpan.devices.registrations import MAX_REGISTRATIONS, Registrations, base_port
 from gateway.errors import DecodeError, EncodeError
 from gateway.linkformat import parse
 from gateway.model import ObjLink, Path, ResourceType, Value
@@ -322,6 +322,32 @@ def test_a_node_keeps_its_location_when_it_registers_again_and_the_newest_kind_c
 def test_broken_registrations_are_refused(parameters: dict[str, str]) -> None:
     with pytest.raises(DecodeError):
         Registrations().register(NODE, parameters, [], 0.0)
+
+
+def test_a_node_can_name_another_port_of_its_own_but_no_other_node() -> None:
+    own = "fd00::2"
+    assert base_port({}, own, 61616) == 61616
+    assert base_port({"base": "coap://[fd00::2]"}, own, 61616) == 5683
+    assert base_port({"base": "coap://[fd00:0::2]:7"}, own, 61616) == 7
+    for base in ("coap://[fd00::3]", "coaps://[fd00::2]", "coap://node", "coap://[fd00::2]:x", ""):
+        with pytest.raises(DecodeError):
+            base_port({"base": base}, own, 61616)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "queue_mode"),
+    [
+        ({"lwm2m": "1.0", "b": "UQ"}, True),
+        ({"lwm2m": "1.1", "b": "U", "Q": ""}, True),
+        ({"lwm2m": "1.1", "b": "U"}, False),
+        ({"Q": ""}, False),
+    ],
+)
+def test_a_node_says_by_lwm2m_whether_it_sleeps(
+    parameters: dict[str, str], queue_mode: bool
+) -> None:
+    taken = Registrations().register(NODE, {"ep": "x", **parameters}, [], 0.0)
+    assert taken.queue_mode is queue_mode
 
 
 def test_the_table_of_registrations_has_a_bound() -> None:

@@ -15,8 +15,10 @@ from adapters.lowpan.devices.registrations import (
     LWM2M_VERSIONS,
     Registration,
     Registrations,
+    base_port,
     query_parameters,
 )
+from adapters.lowpan.ipv6 import address as ipv6
 from gateway import linkformat
 from gateway.errors import CommandError, DecodeError
 from gateway.linkformat import Link
@@ -66,6 +68,7 @@ class Directory:
         """Takes a registration; raises DecodeError."""
         parameters = query_parameters(request.opt.uri_query)
         peer: Peer = request.remote
+        port = base_port(parameters, ipv6.text(peer.address), peer.port)
         key, now = self.key_of(peer), asyncio.get_running_loop().time()
         earlier = self.registrations.of(key)
         taken = self.registrations.register(key, parameters, links, now)
@@ -75,7 +78,7 @@ class Directory:
             logging.INFO if is_news else logging.DEBUG,
             *("%s registers as %s by %s", peer, printable(taken.endpoint) or "(none)", kind),
         )
-        self.changed(taken, peer)
+        self.changed(taken, Peer(peer.address, port, peer.local))
         return taken
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from ipaddress import IPv6Address
+from urllib.parse import urlsplit
 
 from gateway.errors import DecodeError
 from gateway.linkformat import Link
@@ -19,6 +21,8 @@ LWM2M_LIFETIME_S = 86_400
 RD_LIFETIME_S = 90_000
 """Where a registration names none (LwM2M Core 6.2.1, RFC 9176 5)."""
 MAX_LIFETIME_S = 2**32 - 1
+
+COAP_PORT = 5683
 
 LWM2M_VERSIONS = ("1.0", "1.1", "1.2")
 
@@ -37,6 +41,8 @@ class Registration:
     links: tuple[Link, ...]
     lifetime_s: float
     until: float
+    queue_mode: bool = False
+    """The node sleeps, and listens for a while after each message of its own (LwM2M's Q)."""
 
     @property
     def location(self) -> tuple[str, str]:
@@ -58,6 +64,25 @@ def requested_lifetime_s(parameters: Mapping[str, str], default_s: float) -> flo
     if not (text.isascii() and text.isdecimal() and int(text) <= MAX_LIFETIME_S):
         raise DecodeError("lt is a number of seconds")
     return float(text) or math.inf
+
+
+def base_port(parameters: Mapping[str, str], address: str, default: int) -> int:
+    """The port at which a node wants to be asked: of its `base`, else that which it spoke from.
+
+    DecodeError if the base is not the node's own address: nobody registers others here.
+    """
+    base = parameters.get("base")
+    if base is None:
+        return default
+    try:
+        parts = urlsplit(base)
+        own = parts.scheme == "coap" and IPv6Address(parts.hostname or "") == IPv6Address(address)
+        port = parts.port
+    except ValueError:
+        own, port = False, None
+    if not own:
+        raise DecodeError("base must be coap:// and the address that the request comes from")
+    return COAP_PORT if port is None else port
 
 
 class Registrations:
@@ -92,7 +117,10 @@ class Registrations:
         # Last in line: it is the newest.
         self._by_number.pop(number, None)
         taken = Registration(
-            *(number, key, endpoint, version), tuple(links), lifetime_s, now + lifetime_s
+            *(number, key, endpoint, version),
+            *(tuple(links), lifetime_s, now + lifetime_s),
+            # A flag of its own since LwM2M 1.1, a letter of the binding before.
+            queue_mode=bool(version) and ("Q" in parameters or "Q" in parameters.get("b", "")),
         )
         self._by_number[number] = taken
         return taken

@@ -92,7 +92,8 @@ class Session:
                 await self._follow()
             except (TimedOut, Unreachable) as error:
                 pause_s = RETRY_FIRST_S if self._answering else min(2 * pause_s, RETRY_LIMIT_S)
-                self._silent(str(error))
+                sleeps = self.registration is not None and self.registration.queue_mode
+                self._silent(str(error), asleep=sleeps and isinstance(error, TimedOut))
                 self._missed = True
                 await self._wait(pause_s)
             except CommandError as error:
@@ -279,9 +280,9 @@ class Session:
         self._known &= present
         self._told = {path: v for path, v in self._told.items() if path in present}
 
-    def _silent(self, reason: str) -> None:
+    def _silent(self, reason: str, *, asleep: bool = False) -> None:
         self._answering = False
-        self._port.lost(self.device, reason)
+        self._port.lost(self.device, reason, asleep=asleep)
 
     # --- commands ---------------------------------------------------------------------------------
 
