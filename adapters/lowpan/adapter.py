@@ -109,6 +109,8 @@ class Lowpan:
         self._is_down = False
         # What healed stays visible until the next start: it tends to come back.
         self._port.status(f"{text}; recovered after: {self._trouble}" if self._trouble else text)
+        for session, _ in self._sessions.values():
+            session.heard()
         self._look_now.set()
 
     def network_down(self, reason: str) -> None:

@@ -86,8 +86,9 @@ async def test_after_the_line_hung_up_readings_go_on_and_the_status_tells() -> N
         with pytest.raises(Unreachable, match="the radio is down"):
             await gateway.hub.commander.execute(Write(device_of(ND), {SWITCH: True}, "test"))
         rcp.plug()
-        node.objects.set("/3303/0/5700", 2.0)
         async with asyncio.timeout(HEAL_S):
+            await gateway.until(lambda: gateway.state(ND)[0] is State.ONLINE, "the node")
+            node.objects.set("/3303/0/5700", 2.0)
             await gateway.until(lambda: gateway.value(ND, TEMPERATURE) == 2.0, "the reading")
         assert "recovered after" in gateway.south.text
         assert "lost" in gateway.south.text

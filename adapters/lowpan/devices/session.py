@@ -107,7 +107,7 @@ class Session:
         self._news.set()
 
     def heard(self) -> None:
-        """The node has sent something; one that did not answer is asked again."""
+        """The node has sent something, or may be heard again: what was missed is asked for."""
         if self._missed:
             self._news.set()
 
