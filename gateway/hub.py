@@ -69,6 +69,7 @@ class Hub:
     ) -> None:
         self.registry = registry
         self.rules = rules
+        self.memory = memory
         self.wall = wall
         self.monotonic = monotonic
         self.store = Store()

@@ -29,6 +29,12 @@ class Memory(Protocol):
     def forget_device(self, device: DeviceId) -> None:
         """Drops everything about a device."""
 
+    def recall(self, adapter: str, key: str) -> bytes | None:
+        """What an adapter has remembered under a key."""
+
+    def remember(self, adapter: str, key: str, data: bytes) -> None:
+        """Keeps data of an adapter."""
+
 
 @dataclass(frozen=True, slots=True)
 class Remembered:

@@ -108,6 +108,12 @@ class SouthPort(Port, Protocol):
         `preferred` if it is free, else the lowest free number.
         """
 
+    def recall(self, key: str) -> bytes | None:
+        """What this adapter remembered last under a key, perhaps in an earlier life; StateError."""
+
+    def remember(self, key: str, data: bytes) -> None:
+        """Keeps data for ever; it is on disk when this returns. StateError if it cannot be."""
+
     def report(self, readings: Sequence[Reading]) -> None:
         """Takes what an admitted device said, one frame in one call; the device is online."""
 

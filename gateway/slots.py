@@ -52,6 +52,12 @@ class SouthSlot(Slot):
     def instance(self, device: DeviceId, object_id: int, key: str, preferred: int) -> int:
         return self._hub.identities.instance(device, object_id, key, preferred)
 
+    def recall(self, key: str) -> bytes | None:
+        return self._hub.memory.recall(self.name, key)
+
+    def remember(self, key: str, data: bytes) -> None:
+        self._hub.memory.remember(self.name, key, data)
+
     def report(self, readings: Sequence[Reading]) -> None:
         self._hub.report(readings)
 

@@ -45,6 +45,9 @@ MIGRATIONS = (
         device TEXT NOT NULL, path TEXT NOT NULL, value TEXT NOT NULL, at REAL NOT NULL,
         PRIMARY KEY (device, path)
     ) STRICT, WITHOUT ROWID;
+    CREATE TABLE adapter (
+        name TEXT NOT NULL, key TEXT NOT NULL, data BLOB NOT NULL, PRIMARY KEY (name, key)
+    ) STRICT, WITHOUT ROWID;
     """,
 )
 
@@ -111,6 +114,17 @@ class StateDatabase:
             db.execute("DELETE FROM device WHERE id = ?", (device,))
             db.execute("DELETE FROM instance WHERE device = ?", (device,))
             db.execute("DELETE FROM value WHERE device = ?", (device,))
+
+    def recall(self, adapter: str, key: str) -> bytes | None:
+        with self._errors():
+            row: tuple[bytes] | None = self._db.execute(
+                "SELECT data FROM adapter WHERE name = ? AND key = ?", (adapter, key)
+            ).fetchone()
+        return row[0] if row else None
+
+    def remember(self, adapter: str, key: str, data: bytes) -> None:
+        with self._commit() as db:
+            db.execute("INSERT OR REPLACE INTO adapter VALUES (?, ?, ?)", (adapter, key, data))
 
     def save(self, unsaved: Sequence[tuple[Device, Path, Resource | None]]) -> None:
         """Writes changed values (None: gone) and when their devices were seen, in one commit."""

@@ -89,6 +89,7 @@ class DictMemory:
     def __init__(self) -> None:
         self.devices: dict[DeviceId, Device] = {}
         self.instances: dict[tuple[DeviceId, int, str], int] = {}
+        self.data: dict[tuple[str, str], bytes] = {}
         self.full = False
 
     def remember_device(self, device: Device, *, joined: bool) -> None:
@@ -106,6 +107,13 @@ class DictMemory:
     def _check(self) -> None:
         if self.full:
             raise StateError("state.db: database or disk is full")
+
+    def recall(self, adapter: str, key: str) -> bytes | None:
+        return self.data.get((adapter, key))
+
+    def remember(self, adapter: str, key: str, data: bytes) -> None:
+        self._check()
+        self.data[adapter, key] = data
 
 
 class ScriptedSouth:

@@ -81,7 +81,10 @@ def demo() -> Iterator[Demo]:
 
 def test_discovery_lists_every_virtual_device(demo: Demo) -> None:
     links = demo.paste(demo.command("What there is"))
-    for link in ("</weather/3303/0/5700>", "</meter/3312/0/5850>", "</remote/3348/0/5547>"):
+    for link in (
+        "</weather/3303/0/5700>", "</meter/3312/0/5850>", "</remote/3348/0/5547>",
+        "</hall/3303/0/5700>", "</lamp/3311/0/5851>", "</window/3302/0/5500>",
+    ):  # fmt: skip
         assert link in links
 
 
@@ -121,7 +124,8 @@ def test_the_relay_is_switched_and_reads_back_on(demo: Demo) -> None:
 
 def test_the_command_line_shows_who_is_bridged(demo: Demo) -> None:
     shown = demo.paste(demo.command("Who is bridged"))
-    assert "weather  ble:d0-5f-b8-22-3b-01  Weather station  online" in shown
+    assert re.search("weather +ble:d0-5f-b8-22-3b-01 +Weather station +online", shown)
+    assert re.search("lamp +lowpan:[0-9a-f]+ +Lamp, two hops away +online .* 2 hops", shown)
 
 
 def test_a_subscriber_sees_values_over_xmpp(demo: Demo) -> None:

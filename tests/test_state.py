@@ -154,3 +154,17 @@ def test_a_disk_that_fails_later_is_a_clear_error(tmp_path: FilePath) -> None:
     with pytest.raises(StateError, match="no such table"):
         state.load()
     state.close()
+
+
+def test_what_an_adapter_remembers_survives_and_is_its_own(tmp_path: FilePath) -> None:
+    state = StateDatabase(tmp_path)
+    state.remember("lowpan", "counter", b"\x00\x01")
+    state.remember("lowpan", "counter", b"\x00\x02")
+    state.close()
+    state = StateDatabase(tmp_path)
+    assert state.recall("lowpan", "counter") == b"\x00\x02"
+    assert state.recall("ble", "counter") is None
+    assert state.recall("lowpan", "other") is None
+    state.close()
+    with pytest.raises(StateError):
+        state.recall("lowpan", "counter")

@@ -21,6 +21,7 @@ import click
 from adapters.sim import demo_setup
 from adapters.sim.bench import demo_bench
 from adapters.sim.demo_setup import Listed
+from adapters.sim.mesh_demo import demo_mesh
 from adapters.sim.prosody import ThrowawayProsody
 from gateway.errors import AdapterError
 
@@ -52,9 +53,11 @@ async def _demo(coap_port: int) -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="border-gateway-")))
         click.echo("Starting virtual devices and servers ...")
         devices = await _devices(stack)
+        radio = await stack.enter_async_context(demo_mesh())
+        devices += demo_setup.NODES
         server = await _xmpp_server(stack)
         port = demo_setup.free_port(coap_port)
-        demo_setup.write(folder, devices, port, server)
+        demo_setup.write(folder, devices, port, radio, server)
         await stack.enter_async_context(_daemon(folder))
         showing = asyncio.create_task(_show(folder, devices, port, server))
         stopped = asyncio.create_task(stopping.wait())

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from adapters.sim.mesh_demo import HALL, LAMP, WINDOW
+from adapters.sim.mesh_demo import SOCKET as SOCKET_NODE
 from adapters.sim.prosody import DOMAIN, ThrowawayProsody
 
 SOCKET = "control.sock"
@@ -42,6 +44,15 @@ MODULES = (
 THERMOMETER = Listed("sim:0000000000000001", "attic", "Thermometer", "3303/0/5700", "3312/0/5850")
 
 
+NODES = (
+    Listed(f"lowpan:{HALL.hex()}", "hall", "Thermometer in the hall", "3303/0/5700"),
+    Listed(f"lowpan:{SOCKET_NODE.hex()}", "socket", "Socket", "3312/0/5850", "3312/0/5850"),
+    Listed(f"lowpan:{LAMP.hex()}", "lamp", "Lamp, two hops away", "3311/0/5850", "3311/0"),
+    Listed(f"lowpan:{WINDOW.hex()}", "window", "Window", "3302/0/5500"),
+)
+"""The virtual 6LoWPAN nodes."""
+
+
 def free_port(wanted: int) -> int:
     """The wanted UDP port if it is free, else another one."""
     for port in (wanted, 0):
@@ -55,11 +66,16 @@ def free_port(wanted: int) -> int:
 
 
 def write(
-    folder: Path, devices: Sequence[Listed], port: int, server: ThrowawayProsody | None
+    folder: Path,
+    devices: Sequence[Listed],
+    port: int,
+    radio: str,
+    server: ThrowawayProsody | None,
 ) -> None:
     """Writes the configuration (and the password that it names) into the folder."""
     lines = ["[gateway]", f'socket = "{folder / SOCKET}"', 'log = "warning"']
     lines += ["[sim]"] if THERMOMETER in devices else ["[ble]", f'sleepy = ["{REMOTE.id}"]']
+    lines += ["[lowpan]", f'radio = "spinel+hdlc://{radio}"', 'poll = "10s"']
     lines += ["[coap]", f'listen = ["127.0.0.1:{port}", "[::1]:{port}"]']
     if server:
         _password_file(folder).write_text(ACCOUNTS[GATEWAY])

@@ -107,6 +107,12 @@ class RecordingPort:
         self._state(device, State.ASLEEP if asleep else State.OFFLINE, reason)
         self.wake()
 
+    def recall(self, key: str) -> bytes | None:
+        return None
+
+    def remember(self, key: str, data: bytes) -> None:
+        raise AssertionError("this adapter keeps nothing")
+
     def withdraw(self, device: DeviceId, path: Path) -> None:
         for key in [k for k in self.values if k[0] == device and path.covers(k[1])]:
             del self.values[key]

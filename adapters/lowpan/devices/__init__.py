@@ -1,0 +1,1 @@
+"""Nodes as devices: what they have, in which formats, how they are followed and commanded."""

@@ -1,0 +1,111 @@
+"""Securing and unsecuring one frame (IEEE 802.15.4-2006 7.5.8); keys and counters are given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from cryptography.hazmat.primitives.constant_time import bytes_eq
+
+from adapters.lowpan.mac import ccm
+from adapters.lowpan.mac.ccm import MicQuirk
+from adapters.lowpan.mac.drops import Drop, Dropped
+from adapters.lowpan.mac.frame import (
+    KeyId,
+    KeyIdMode,
+    MacFrame,
+    SecurityHeader,
+    encode,
+    open_payload_size,
+)
+
+MIC_SIZES = (0, 4, 8, 16)
+"""Octets, by the lower two bits of the level."""
+
+ENCRYPTED = 4
+"""The bit of the level that says: the payload is encrypted."""
+
+LAST_COUNTER = 0xFFFFFFFF
+"""A key whose counter has come here is used up."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkSecurity:
+    """How a network secures its frames. `keys` may hold more keys for receiving."""
+
+    level: int
+    key: bytes = field(repr=False)
+    key_id: KeyId = field(default_factory=KeyId)
+    required: bool = True
+    """Frames in clear are dropped."""
+    quirk: MicQuirk = MicQuirk.NONE
+    keys: Mapping[KeyId, bytes] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.level <= 7:
+            raise ValueError(f"the security level is 1 to 7, not {self.level}")
+        if any(len(key) != ccm.KEY_SIZE for key in (self.key, *self.keys.values())):
+            raise ValueError(f"a link key has {ccm.KEY_SIZE} octets")
+        if self.key_id.mode not in {KeyIdMode.IMPLICIT, KeyIdMode.INDEX}:
+            raise ValueError("key ids with a source are understood, but not sent")
+
+    def find_key(self, key_id: KeyId) -> bytes:
+        """The key of that name; raises Dropped."""
+        key = self.key if key_id == self.key_id else self.keys.get(key_id)
+        if key is None:
+            raise Dropped(Drop.UNKNOWN_KEY)
+        return key
+
+    def is_too_weak(self, level: int) -> bool:
+        """Whether a level protects less than the network's own, in whichever respect."""
+        return (level & ENCRYPTED) < (self.level & ENCRYPTED) or (level & 3) < (self.level & 3)
+
+
+def overhead(security: LinkSecurity) -> int:
+    """Octets that security adds to a frame."""
+    header = SecurityHeader(security.level, 0, security.key_id).encode()
+    return len(header) + MIC_SIZES[security.level & 3]
+
+
+def nonce(eui64: bytes, header: SecurityHeader) -> bytes:
+    """The nonce: the sender's EUI-64 even where the frame has a short address."""
+    return eui64 + header.frame_counter.to_bytes(4, "big") + bytes((header.level,))
+
+
+def secure(frame: MacFrame, eui64: bytes, key: bytes, quirk: MicQuirk = MicQuirk.NONE) -> bytes:
+    """The PSDU of a frame whose payload is clear and whose security header is set."""
+    if frame.security is None:
+        raise ValueError("the frame has no security header")
+    open_size = open_payload_size(frame)
+    header = encode(replace(frame, payload=frame.payload[:open_size]))
+    private = frame.payload[open_size:]
+    cipher = ccm.Ccm(key, nonce(eui64, frame.security), quirk)
+    size = MIC_SIZES[frame.security.level & 3]
+    if frame.security.level & ENCRYPTED:
+        tag, private = cipher.crypt(cipher.mic(header, private, size), private)
+    else:
+        tag, _ = cipher.crypt(cipher.mic(header + private, b"", size), b"")
+    return header + private + tag
+
+
+def unsecure(frame: MacFrame, eui64: bytes, key: bytes, quirk: MicQuirk = MicQuirk.NONE) -> bytes:
+    """The clear payload of a received frame; raises Dropped if it is not what its sender sent."""
+    if frame.security is None or not frame.security.level:
+        return frame.payload
+    open_size = open_payload_size(frame)
+    header = frame.header + frame.payload[:open_size]
+    size = MIC_SIZES[frame.security.level & 3]
+    end = len(frame.payload) - size
+    if end < open_size:
+        raise Dropped(Drop.TRUNCATED)
+    private, tag = frame.payload[open_size:end], frame.payload[end:]
+    cipher = ccm.Ccm(key, nonce(eui64, frame.security), quirk)
+    if frame.security.level & ENCRYPTED:
+        tag, private = cipher.crypt(tag, private)
+        expected = cipher.mic(header, private, size)
+    else:
+        tag, _ = cipher.crypt(tag, b"")
+        expected = cipher.mic(header + private, b"", size)
+    if not bytes_eq(tag, expected):
+        raise Dropped(Drop.MIC)
+    return frame.payload[:open_size] + private

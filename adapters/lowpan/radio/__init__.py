@@ -1,0 +1,1 @@
+"""802.15.4 radios behind one interface: Spinel RCPs, slip-radios and ZEP over UDP."""
