@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path as FilePath
 from typing import Any
@@ -15,6 +13,7 @@ from typing import Any
 import click
 
 from gateway import __version__
+from gateway.client import HUNG_UP, ask, talk
 from gateway.config import DEFAULT_FILE, DEFAULT_SOCKET, DEFAULT_STATE, load
 from gateway.errors import ConfigError, GatewayError
 from gateway.ports import parse_duration
@@ -23,11 +22,6 @@ EXIT_CONFIG = 78
 """EX_CONFIG of sysexits.h: systemd does not start the unit again after it."""
 
 _SLASHES_OF_A_RESOURCE = 3  # weather/3303/0/5700
-
-_HUNG_UP = "the daemon ended the connection; its log says why: journalctl -u border-gateway"
-
-ANSWER_TIMEOUT_S = 15.0
-"""Longer than the daemon waits for a device."""
 
 
 class _Commands(click.Group):
@@ -123,7 +117,7 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.
 @click.pass_obj
 def devices(socket_file: FilePath, as_json: bool) -> None:
     """Show adapters, devices, and who was seen but is not bridged."""
-    answer = _ask(socket_file, {"do": "devices"})
+    answer = ask(socket_file, {"do": "devices"})
     if as_json:
         click.echo(json.dumps(answer, indent=2))
         return
@@ -155,7 +149,7 @@ def devices(socket_file: FilePath, as_json: bool) -> None:
 @click.pass_obj
 def get(socket_file: FilePath, target: str, as_json: bool) -> None:
     """Read a device, object, instance or resource, such as weather/3303/0/5700."""
-    answer = _ask(socket_file, {"do": "get", "target": target})
+    answer = ask(socket_file, {"do": "get", "target": target})
     if as_json:
         click.echo(json.dumps(answer, indent=2))
     elif len(answer) == 1 and target.count("/") >= _SLASHES_OF_A_RESOURCE:
@@ -170,7 +164,7 @@ def get(socket_file: FilePath, target: str, as_json: bool) -> None:
 @click.pass_obj
 def set_(socket_file: FilePath, target: str, value: str) -> None:
     """Write a resource: border-gateway set meter/3312/0/5850 1."""
-    _confirm(_ask(socket_file, {"do": "set", "target": target, "value": value}))
+    _confirm(ask(socket_file, {"do": "set", "target": target, "value": value}))
 
 
 @cli.command("exec")
@@ -179,7 +173,7 @@ def set_(socket_file: FilePath, target: str, value: str) -> None:
 @click.pass_obj
 def exec_(socket_file: FilePath, target: str, arguments: str) -> None:
     """Execute a resource: border-gateway exec weather/3303/0/5605."""
-    _confirm(_ask(socket_file, {"do": "exec", "target": target, "arguments": arguments}))
+    _confirm(ask(socket_file, {"do": "exec", "target": target, "arguments": arguments}))
 
 
 @cli.command()
@@ -188,7 +182,7 @@ def exec_(socket_file: FilePath, target: str, arguments: str) -> None:
 @click.pass_obj
 def watch(socket_file: FilePath, target: str | None, as_json: bool) -> None:
     """Print a line a change until Ctrl-C."""
-    for line in _talk(socket_file, {"do": "watch", "target": target}, timeout_s=None):
+    for line in talk(socket_file, {"do": "watch", "target": target}, timeout_s=None):
         if as_json:
             click.echo(json.dumps(line))
         elif "device" in line:
@@ -198,7 +192,7 @@ def watch(socket_file: FilePath, target: str | None, as_json: bool) -> None:
             click.echo(f"{line['removed']} is gone")
         else:
             click.echo(f"{line['path']} = {_shown(line)}  ({line['name']})")
-    raise GatewayError(_HUNG_UP)
+    raise GatewayError(HUNG_UP)
 
 
 @cli.command()
@@ -210,7 +204,7 @@ def permit(socket_file: FilePath, duration: str) -> None:
         seconds = parse_duration(duration)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
-    window_s = _ask(socket_file, {"do": "permit", "seconds": seconds})["join_window_s"]
+    window_s = ask(socket_file, {"do": "permit", "seconds": seconds})["join_window_s"]
     click.echo(f"devices may join for {window_s:.0f} s" if window_s else "no device may join now")
 
 
@@ -219,38 +213,7 @@ def permit(socket_file: FilePath, duration: str) -> None:
 @click.pass_obj
 def forget(socket_file: FilePath, target: str) -> None:
     """Remove a device, its prefix and its values for good, also one that is listed no more."""
-    click.echo(f"{_ask(socket_file, {'do': 'forget', 'target': target})['forgotten']} is forgotten")
-
-
-def _ask(socket_file: FilePath, request: Mapping[str, object]) -> Any:
-    for answer in _talk(socket_file, request, ANSWER_TIMEOUT_S):
-        return answer
-    raise GatewayError(_HUNG_UP)
-
-
-def _talk(
-    socket_file: FilePath, request: Mapping[str, object], timeout_s: float | None
-) -> Iterator[Any]:
-    """Sends a request and gives the answers; GatewayError where the daemon says no."""
-    try:
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(timeout_s)
-            connection.connect(os.fspath(socket_file))
-            connection.sendall(json.dumps(request).encode() + b"\n")
-            for line in connection.makefile("rb"):
-                answer = json.loads(line)
-                if "error" in answer:
-                    raise GatewayError(answer["error"])
-                yield answer["ok"]
-    except ValueError:  # half a line
-        raise GatewayError(_HUNG_UP) from None
-    except TimeoutError:
-        raise GatewayError(f"the daemon did not answer within {timeout_s} s") from None
-    except OSError as error:
-        raise GatewayError(
-            f"no daemon answers at {socket_file} ({error.strerror or error}); is it running, and "
-            "may you use it (group border-gateway)? Another socket is named by --socket"
-        ) from None
+    click.echo(f"{ask(socket_file, {'do': 'forget', 'target': target})['forgotten']} is forgotten")
 
 
 def _confirm(answer: Mapping[str, object]) -> None:

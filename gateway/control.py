@@ -1,6 +1,7 @@
 """The Unix socket that the command line speaks to: one JSON object a line, each way.
 
 A request is `{"do": name, ...arguments}`; an answer is `{"ok": ...}` or `{"error": text}`.
+`ask` passes a question on to an adapter, for commands that the adapter itself brings along.
 `watch` answers with a line a change until the client hangs up.
 """
 
@@ -31,7 +32,7 @@ from gateway.events import (
 from gateway.hub import Hub
 from gateway.model import DeviceId, Path, parse_device_id
 from gateway.policy import DeviceRule
-from gateway.ports import Outbox
+from gateway.ports import Answering, Outbox
 from gateway.slots import Slot
 from gateway.text import from_text, to_text
 
@@ -107,6 +108,9 @@ class ControlServer:
                     device, path = self._target(target) if target else (None, None)
                     await _until_hangup(reader, self._watch(device, path, writer))
                     return
+                case {"do": "ask", "adapter": str(name), "question": str(question)}:
+                    await _until_hangup(reader, _answers(self._adapter(name), question, writer))
+                    return
                 case {"do": "devices"}:
                     answer = self._devices()
                 case {"do": "get", "target": str(target)}:
@@ -125,6 +129,15 @@ class ControlServer:
             await _send(writer, {"error": str(error)})
         else:
             await _send(writer, {"ok": answer})
+
+    def _adapter(self, name: str) -> Answering:
+        """The running adapter of this name, if it takes questions."""
+        owner = self._hub.commander.owners.get(name)
+        if owner is None:
+            raise NotFound(f"the adapter {name!r} is not running; see: border-gateway devices")
+        if not isinstance(owner, Answering):
+            raise NotFound(f"the adapter {name!r} takes no questions")
+        return owner
 
     def _devices(self) -> Mapping[str, object]:
         rules = self._hub.rules.devices
@@ -279,6 +292,13 @@ async def _request(reader: asyncio.StreamReader) -> Any:
             return json.loads(await reader.readline() or b"null")
     except (ValueError, RecursionError):
         return None
+
+
+async def _answers(adapter: Answering, question: str, writer: asyncio.StreamWriter) -> None:
+    """Passes on what an adapter answers, a line an item, until it is done."""
+    async with contextlib.aclosing(adapter.answer(question)) as answers:
+        async for item in answers:
+            await _send(writer, {"ok": item})
 
 
 async def _until_hangup(reader: asyncio.StreamReader, work: Coroutine[Any, Any, None]) -> None:

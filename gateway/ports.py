@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter, OrderedDict
-from collections.abc import Sequence
-from typing import Annotated, ClassVar, Protocol
+from collections.abc import AsyncGenerator, Sequence
+from typing import Annotated, ClassVar, Protocol, runtime_checkable
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
@@ -73,6 +73,14 @@ class Southbound(Adapter, Protocol):
 
     async def execute(self, command: Command) -> Outcome:
         """Carries out a command that the hub has checked; raises a CommandError."""
+
+
+@runtime_checkable
+class Answering(Protocol):
+    """A southbound adapter that answers questions of commands which it brings along itself."""
+
+    def answer(self, question: str) -> AsyncGenerator[object, None]:
+        """JSON values, until all is said or the asker hangs up; raises a GatewayError."""
 
 
 class Northbound(Adapter, Protocol):

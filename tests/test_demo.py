@@ -159,6 +159,25 @@ def measurement(pack: list[dict[str, Any]]) -> tuple[float, str, float]:
     return float(record["v"]), record["u"], at
 
 
+def radio(demo: Demo, words: str) -> str:
+    return demo.paste(demo.command("Who is bridged").removesuffix("devices") + f"radio {words}")
+
+
+def test_radio_scan_shows_the_energy_on_every_channel_as_a_bar(demo: Demo) -> None:
+    lines = radio(demo, "scan").splitlines()
+    assert [int(line.split()[0]) for line in lines] == list(range(11, 27))
+    assert all(re.fullmatch(r"\d+ +-?\d+ dBm  #+", line) for line in lines)
+
+
+def test_radio_capture_writes_what_wireshark_opens(demo: Demo, tmp_path: Path) -> None:
+    file = tmp_path / "air.pcap"
+    assert radio(demo, f"capture --count 8 {file}") == f"8 frames written to {file}\n"
+    shown = demo.paste(f"tshark -r {file} -V")
+    assert shown.count("Constrained Application Protocol") >= 2
+    assert "FCS: 0x" in shown
+    assert "Malformed" not in shown
+
+
 def test_a_line_a_change_is_printed(demo: Demo) -> None:
     assert demo.process.stdout
     assert any(re.match(r"\w+(/\d+)+ = ", line) for line in demo.process.stdout)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
 from typing import ClassVar
 
@@ -45,6 +45,9 @@ SETTLE_S = 3.0
 
 NODES_AT_ONCE = 16
 """Nodes that are asked at the same time: one that is gone takes its turn for over a minute."""
+
+CAPTURE_LIMIT = 1_000
+"""Frames that wait for a slow capture, some seconds of a busy channel; the next ones are lost."""
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +100,27 @@ class Lowpan:
         if command.device not in self._sessions:
             raise NotFound(f"{command.device} was not heard since the gateway started")
         return await self._sessions[command.device][0].execute(command)
+
+    async def answer(self, question: str) -> AsyncGenerator[object, None]:
+        """`scan`: dBm by channel, once. `capture`: frames as [hex, Unix time], for ever."""
+        match question:
+            case "scan":
+                yield await self._network.energy_scan()
+            case "capture":
+                frames: asyncio.Queue[tuple[str, float]] = asyncio.Queue()
+
+                def tap(psdu: bytes, at: float) -> None:
+                    if frames.qsize() < CAPTURE_LIMIT:
+                        frames.put_nowait((psdu.hex(), at))
+
+                self._network.taps.add(tap)
+                try:
+                    while True:
+                        yield await frames.get()
+                finally:
+                    self._network.taps.discard(tap)
+            case _:
+                raise NotFound(f"{question!r} is not a question to the radio")
 
     # --- what the network tells -----------------------------------------------------------------
 

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import secrets
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol, assert_never
@@ -85,7 +85,9 @@ class Network:
         self._settings = settings
         self._port = port
         self._listener = listener
-        self._radio = make_radio(settings.url, settings.radio, self)
+        self.taps: set[Callable[[bytes, float], None]] = set()
+        """Each gets every frame, without FCS, and its time."""
+        self._radio = make_radio(settings.url, settings.radio, self, tap=self._tapped)
         self._mac: MacLink | None = None
         self._router: Router | None = None
         self._kept: object = None
@@ -95,6 +97,14 @@ class Network:
         self._deadline_moved = asyncio.Event()
         self._counters: Counter[str] = Counter()
         self.down_reason = "the radio is not open yet"
+
+    async def energy_scan(self) -> Mapping[int, int]:
+        """The strongest signal on each channel in dBm; RadioError where the radio is down."""
+        return await self._radio.energy_scan()
+
+    def _tapped(self, psdu: bytes, at: float) -> None:
+        for tap in self.taps:
+            tap(psdu, at)
 
     async def run(self, known: Iterable[bytes]) -> None:
         """Lives until cancelled; `known` are the EUI-64s of nodes of an earlier life.

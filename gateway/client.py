@@ -1,0 +1,49 @@
+"""The command line's end of the control socket: a request, and its answers."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from pathlib import Path as FilePath
+from typing import Any
+
+from gateway.errors import GatewayError
+
+ANSWER_TIMEOUT_S = 15.0
+"""Longer than the daemon waits for a device."""
+
+HUNG_UP = "the daemon ended the connection; its log says why: journalctl -u border-gateway"
+
+
+def ask(socket_file: FilePath, request: Mapping[str, object]) -> Any:
+    """The one answer to a request; GatewayError where the daemon says no or is not there."""
+    for answer in talk(socket_file, request, ANSWER_TIMEOUT_S):
+        return answer
+    raise GatewayError(HUNG_UP)
+
+
+def talk(
+    socket_file: FilePath, request: Mapping[str, object], timeout_s: float | None
+) -> Iterator[Any]:
+    """The answers to a request, as they come; GatewayError as above."""
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(timeout_s)
+            connection.connect(os.fspath(socket_file))
+            connection.sendall(json.dumps(request).encode() + b"\n")
+            for line in connection.makefile("rb"):
+                answer = json.loads(line)
+                if "error" in answer:
+                    raise GatewayError(answer["error"])
+                yield answer["ok"]
+    except ValueError:  # half a line
+        raise GatewayError(HUNG_UP) from None
+    except TimeoutError:
+        raise GatewayError(f"the daemon did not answer within {timeout_s} s") from None
+    except OSError as error:
+        raise GatewayError(
+            f"no daemon answers at {socket_file} ({error.strerror or error}); is it running, and "
+            "may you use it (group border-gateway)? Another socket is named by --socket"
+        ) from None
