@@ -11,11 +11,13 @@ from adapters.lowpan.coap.client import Client
 from adapters.lowpan.coap.directory import Directory
 from adapters.lowpan.coap.endpoint import Endpoint, Peer
 from adapters.lowpan.coap.formats import Method, Request
+from adapters.lowpan.devices.layout import read_layout
 from adapters.lowpan.devices.registrations import Registration, Registrations
 from adapters.lowpan.effects import UdpReceived, Undeliverable
 from adapters.sim import coap
 from gateway.errors import TimedOut, Unreachable
 from gateway.linkformat import Link, parse
+from gateway.model import Path
 
 NODE, OTHER, GATEWAY = (b"\xfd" + bytes(14) + bytes((n,)) for n in (2, 3, 1))
 DEADLINE_S = 20.0
@@ -82,6 +84,27 @@ async def test_no_datagram_breaks_the_endpoint() -> None:
         while (answer := await made.answer()).mid != 0x7777:
             pass
         assert answer.code == coap.CONTENT
+
+
+# What Contiki-NG's lwm2m-ipso-objects sent to `prefix::1`, recorded.
+REGISTER = bytes.fromhex(
+    "4002dc52b27264496c776d326d3d312e300d0565703d436f6e74696b692d4e472d54657374056c743d3330"
+    "03623d55ff3c2f332f303e2c3c2f333330332f303e2c3c2f303e2c3c2f313e"
+)
+
+
+async def test_contikis_recorded_registration_is_accepted_and_shows_its_objects() -> None:
+    async with bench() as made:
+        made.receive(REGISTER)
+        answer = await made.answer()
+        assert (answer.code, answer.mid, answer.token) == (coap.CREATED, 0xDC52, b"")
+        assert answer.all(coap.LOCATION_PATH) == [b"rd", b"1"]
+        (registration,) = made.registered
+        assert (registration.endpoint, registration.lwm2m) == ("Contiki-NG-Test", "1.0")
+        assert registration.lifetime_s == 30
+        layout = read_layout(registration.links, lwm2m=True)
+        assert layout is not None
+        assert layout.instances == (Path(3, 0), Path(3303, 0))
 
 
 async def test_an_answer_comes_from_the_address_that_was_asked() -> None:
