@@ -114,6 +114,15 @@ async def test_an_answer_comes_from_the_address_that_was_asked() -> None:
         assert (to, local) == ((NODE, 61616), GATEWAY)
 
 
+@pytest.mark.parametrize("path", ["/.well-known/rd", "/.well-known/core"])
+async def test_a_node_registers_simply_at_the_path_of_the_rfc_or_of_its_drafts(path: str) -> None:
+    async with bench() as made:
+        made.links.set_result(parse("</3303/0/5700>"))
+        made.receive(request(coap.POST, f"{path}?ep=a&lt=60"))
+        assert (await made.answer()).code == coap.CHANGED
+        assert [r.endpoint for r in made.registered] == ["a"]
+
+
 async def test_a_node_can_register_simply_only_once_at_a_time() -> None:
     async with bench() as made:
         made.receive(request(coap.POST, "/.well-known/rd?ep=a", mid=1))

@@ -58,7 +58,7 @@ class Directory:
     def site(self) -> resource.Site:
         """The tree that aiocoap serves."""
         site = resource.Site()
-        site.add_resource([".well-known", "core"], _Core())
+        site.add_resource([".well-known", "core"], _Core(self))
         site.add_resource([".well-known", "rd"], _Simple(self))
         site.add_resource(["rd"], _Register(self))
         site.add_resource(["rd"], _Registered(self))  # what is below
@@ -80,11 +80,6 @@ class Directory:
         )
         self.changed(taken, Peer(peer.address, port, peer.local))
         return taken
-
-
-class _Core(resource.Resource):  # type: ignore[misc]
-    async def render_get(self, request: aiocoap.Message) -> aiocoap.Message:
-        return aiocoap.Message(payload=LINKS, content_format=int(Format.LINKS))
 
 
 class _Simple(resource.Resource):  # type: ignore[misc]
@@ -114,6 +109,13 @@ class _Simple(resource.Resource):  # type: ignore[misc]
         except CommandError as error:
             return _refusal(Code.BAD_GATEWAY, error)
         return aiocoap.Message(code=Code.CHANGED)
+
+
+class _Core(_Simple):
+    """Our links; before RFC 9176, simple registrations were sent here."""
+
+    async def render_get(self, request: aiocoap.Message) -> aiocoap.Message:
+        return aiocoap.Message(payload=LINKS, content_format=int(Format.LINKS))
 
 
 class _Register(resource.Resource):  # type: ignore[misc]
