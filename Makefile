@@ -4,7 +4,7 @@
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: demo test lint format registry clean
+.PHONY: demo test lint format registry bench-coap clean
 
 demo: $(VENV)/.demo
 	@tools/need prosody=prosody dbus-daemon=dbus coap-client-notls=libcoap3-bin
@@ -24,6 +24,11 @@ lint: $(VENV)/.dev
 format: $(VENV)/.dev
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
+
+# The CoAP server against libcoap, node-coap and plain aiocoap; BENCH=--quick for two minutes instead of twenty.
+bench-coap: $(VENV)/.demo
+	@tools/need coap-server-notls=libcoap3-bin node=nodejs npm=npm cc=gcc taskset=util-linux
+	@$(PY) -m benchmarks.coap $(BENCH)
 
 # Regenerates the built-in object definitions from a folder of OMA DDF files: make registry DDF=...
 registry: $(VENV)/.dev

@@ -1,0 +1,1 @@
+"""Measures against other programs; nothing here is installed or tested for speed."""

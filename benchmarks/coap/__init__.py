@@ -1,0 +1,1 @@
+"""The CoAP server against libcoap, node-coap and plain aiocoap: `python -m benchmarks.coap`."""
