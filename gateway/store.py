@@ -94,11 +94,13 @@ class Store:
     def apply(self, reading: Reading, *, restored: bool = False) -> bool:
         """Takes a reading as the newest value; False where the device has too many resources."""
         entry = self._entries[reading.device]
-        if reading.path not in entry.resources:
+        known = entry.resources.get(reading.path)
+        if known is None:
             if len(entry.resources) >= MAX_RESOURCES and reading.device != GATEWAY:
                 return False
             entry.order = None
-        entry.resources[reading.path] = Resource(reading.path, reading.value, reading.at, restored)
+        path = known.path if known else reading.path  # one object, though each reading brings one
+        entry.resources[path] = Resource(path, reading.value, reading.at, restored)
         return True
 
     def withdraw(self, device: DeviceId, under: Path) -> Sequence[Path]:
