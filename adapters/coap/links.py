@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import unquote
 
 from adapters.coap.messages import Format
@@ -15,6 +16,9 @@ from gateway.registry import Registry, ResourceDefinition
 
 FIRST_NON_CORE = 1024
 """Objects below this always say their version: what LwM2M implies differs by its release."""
+
+MEMO = 1_024
+"""Attributes kept by kind of link: devices of one model share them, in time and in memory."""
 
 _LISTS = frozenset({"rt", "if", "rel", "rev", "ct"})
 _UNQUOTED = frozenset({"ver"})  # LwM2M servers refuse it in quotes
@@ -94,6 +98,7 @@ def _paths(resources: Iterable[Resource]) -> Iterator[tuple[Path, bool]]:
     yield from seen.items()
 
 
+@lru_cache(MEMO)
 def _version(registry: Registry, object_id: int) -> tuple[tuple[str, str], ...]:
     definition = registry.object(object_id)
     if definition is None or (definition.version == "1.0" and object_id >= FIRST_NON_CORE):
@@ -106,6 +111,7 @@ def _type(registry: Registry, object_id: int) -> tuple[tuple[str, str], ...]:
     return (("rt", _VERSION.sub("", definition.urn)),) if definition else ()
 
 
+@lru_cache(MEMO)
 def _instance(registry: Registry, object_id: int) -> tuple[tuple[str, str | None], ...]:
     return (
         *_type(registry, object_id),
@@ -115,6 +121,7 @@ def _instance(registry: Registry, object_id: int) -> tuple[tuple[str, str | None
     )
 
 
+@lru_cache(MEMO)
 def _resource(registry: Registry, path: Path, several: bool) -> tuple[tuple[str, str | None], ...]:
     definition = define(registry, path)
     interface: tuple[str, str | None] = ("if", _interface(definition))

@@ -5,7 +5,7 @@ One for all listeners; knows no datagram and no socket.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -38,7 +38,7 @@ class Server:
 
     def __init__(self, port: NorthPort) -> None:
         self._port = port
-        self._links: dict[DeviceId, tuple[links.Link, ...]] = {}
+        self._links: dict[DeviceId, tuple[Sequence[links.Link], str]] = {}
         self._lost = 0
         self._downloads = Downloads()
         self._uploads = Uploads()
@@ -96,20 +96,25 @@ class Server:
     def _discover(self, request: Request) -> Response:
         if request.accept not in {None, Format.LINK}:
             raise Refusal(Code.NOT_ACCEPTABLE, "accept 40 here")
-        found = links.select(self._all_links(), request.query)
-        payload = ",".join(map(str, found)).encode()
+        described = self._described()
+        if request.query:
+            every = chain.from_iterable(each for each, _ in described)
+            payload = ",".join(map(str, links.select(every, request.query))).encode()
+        else:
+            payload = ",".join(text for _, text in described).encode()
         return Response(Code.CONTENT, payload, Format.LINK, max_age_s=LINKS_MAX_AGE_S)
 
-    def _all_links(self) -> Iterable[links.Link]:
+    def _described(self) -> Iterable[tuple[Sequence[links.Link], str]]:
+        """The links of each device, and their text: a filter needs these, a whole list that."""
         if self._lost != self._port.outbox.dropped:  # some news never came
             self._lost = self._port.outbox.dropped
             self._links.clear()
         for device in self._port.devices():
             if device.id not in self._links:
                 resources = self._port.resources(device.id)
-                described = links.describe(device, resources, self._port.registry)
-                self._links[device.id] = tuple(described)
-        return chain.from_iterable(self._links[device.id] for device in self._port.devices())
+                described = tuple(links.describe(device, resources, self._port.registry))
+                self._links[device.id] = described, ",".join(map(str, described))
+        return [self._links[device.id] for device in self._port.devices()]
 
     def forget_links(self, device: DeviceId) -> None:
         """Notes that a device may show other links than before."""
