@@ -17,7 +17,7 @@ from aiocoap import Context
 from adapters.coap import datagram, tree
 from adapters.coap.commands import Commands
 from adapters.coap.datagram import Datagram, Type
-from adapters.coap.messages import Code, Format, Peer, Refusal, Request, Response, refused
+from adapters.coap.messages import Code, Peer, Refusal, Request, Response, refused
 from adapters.coap.observe import UPPER_HALF, Observer, Observers
 from adapters.coap.server import WELL_KNOWN_CORE, Server
 from adapters.coap.udp import UdpSocket, peer_name
@@ -222,19 +222,21 @@ class Front:
 
     def _notify(self, observer: Observer) -> None:
         now = self._loop.time()
-        code, tail = self._notice(observer.request, observer.format, now)
+        code, tail = self._notice(observer, now)
         if code >= Code.BAD_REQUEST:
             self.observers.retire(observer)
         notification = self.observers.notification(observer, code, tail, now)
         self._send(notification, observer.endpoint.peer)
 
-    def _notice(self, request: Request, form: Format | None, now: float) -> tuple[Code, bytes]:
+    def _notice(self, observer: Observer, now: float) -> tuple[Code, bytes]:
         """Code and octets of a notification; the same for all who asked the same."""
-        key = (request.path, request.query, form, request.block2)
+        request = observer.request
+        key = (request.path, request.query, observer.format, request.block2)
         until, code, tail = self._notices.get(key, (0.0, Code.CONTENT, b""))
         if now < until:
             return code, tail
-        response = self._server.read(request, form)
+        asked = replace(request, peer=observer.endpoint.peer)
+        response = self._server.read(asked, observer.format)
         if response.code < Code.BAD_REQUEST:
             response = replace(response, observe=self.observers.next_number())
         tail = datagram.encode_tail(response.options(), response.payload)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from adapters.coap.datagram import Type, head
 from adapters.coap.messages import Format, Peer, Request
@@ -44,7 +44,8 @@ class Endpoint:
 class Observer:
     """One observation, in a format that stays (RFC 7641 4.2).
 
-    `datagram` is the last notification, `deadline` when its acknowledgement is overdue.
+    `request` names no peer, since all who ask the same have one. `datagram` is the notification
+    that awaits its acknowledgement, `deadline` when that is overdue.
     """
 
     endpoint: Endpoint
@@ -105,10 +106,17 @@ class Observers:
         self.cancel(peer, token)
         if self._count >= self._limit or len(endpoint.observers) >= self._limit_per_peer:
             return None
-        observer = Observer(endpoint, token, request, form, *target, confirmable, now)
+        device, path = target
+        there = self._by_path.setdefault(device, {}).setdefault(path, {})
+        question = replace(request, peer=None)
+        if neighbour := next(reversed(there), None):  # who asks the same shares it: 0.5 kB
+            path = neighbour.path
+            if neighbour.request == question:
+                question = neighbour.request
+        observer = Observer(endpoint, token, question, form, device, path, confirmable, now)
         self._endpoints[peer] = endpoint
         endpoint.observers[token] = observer
-        self._by_path.setdefault(observer.device, {}).setdefault(observer.path, {})[observer] = None
+        there[observer] = None
         self._count += 1
         return observer
 
@@ -179,9 +187,10 @@ class Observers:
             observer.tries = 0
             observer.deadline = now + _timeout_s(mid, 0)
         observer.mid, observer.awaiting, observer.stale = mid, confirmable, False
-        observer.datagram = head(kind, code, mid, observer.token) + tail
+        octets = head(kind, code, mid, observer.token) + tail
+        observer.datagram = octets if confirmable else b""
         self._by_mid[endpoint.peer, mid] = observer
-        return observer.datagram
+        return octets
 
     def sent(self, peer: Peer, mid: int) -> bool:
         """Whether the message ID is that of a notification whose fate is open."""
@@ -193,6 +202,7 @@ class Observers:
         if observer is None or not observer.awaiting:
             return None
         observer.awaiting = False
+        observer.datagram, observer.deadline = b"", 0.0
         observer.confirmed_at = now
         if not observer.registered:
             self.forget(observer)
