@@ -64,7 +64,7 @@ class CoapSection(Section):
     "0.0.0.0:5683" and "[::]:5683" let the whole network read."""
 
     max_observers: Annotated[int, Field(ge=0, le=100_000)] = 10_000
-    """Observations on each address, 1.5 kB of memory each; further ones are plain reads."""
+    """Observations on each address, 0.8 kB of memory each; further ones are plain reads."""
 
     max_observers_per_client: Annotated[int, Field(ge=0, le=100_000)] = 1_000
     """Observations of one client (address and port), so that none takes all."""

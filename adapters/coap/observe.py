@@ -10,6 +10,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from sys import intern
 
 from adapters.coap.datagram import Type, head
 from adapters.coap.messages import Format, Peer, Request
@@ -102,7 +103,9 @@ class Observers:
         now: float,
     ) -> Observer | None:
         """Adds an observation, in place of one with the same token; None if there is no room."""
-        endpoint = self._endpoints.get(peer) or Endpoint(peer)  # its message IDs go on
+        endpoint = self._endpoints.get(peer)  # its message IDs go on
+        if endpoint is None:
+            endpoint = Endpoint((intern(peer[0]), *peer[1:]))  # a host's name is kept once
         self.cancel(peer, token)
         if self._count >= self._limit or len(endpoint.observers) >= self._limit_per_peer:
             return None
@@ -114,7 +117,7 @@ class Observers:
             if neighbour.request == question:
                 question = neighbour.request
         observer = Observer(endpoint, token, question, form, device, path, confirmable, now)
-        self._endpoints[peer] = endpoint
+        self._endpoints[endpoint.peer] = endpoint
         endpoint.observers[token] = observer
         there[observer] = None
         self._count += 1

@@ -51,8 +51,8 @@ def _fan_out(samples: Samples) -> Iterator[str]:
     yield "### One change, told to all observers"
     yield ""
     yield from _head(
-        "kind, observers", "server", "last after ms", "slowest ms", "never told", "CPU us each",
-        "bytes each", "registering s",
+        "kind, observers", "server", "last after ms", "slowest ms", "never told",
+        "CPU us a notification", "bytes an observer", "registering s",
     )  # fmt: skip
     for key in _keys(samples, "observe"):
         what = f"{key[1]}, {key[2]:,}"
