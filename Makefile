@@ -12,7 +12,7 @@ demo: $(VENV)/.demo
 
 test: lint
 	@tools/need prosody=prosody openssl=openssl dbus-daemon=dbus coap-client-notls=libcoap3-bin \
-		tshark=tshark node=nodejs npm=npm
+		tshark=tshark node=nodejs npm=npm cc=gcc taskset=util-linux
 	$(PY) -m pytest
 
 lint: $(VENV)/.dev
@@ -25,7 +25,8 @@ format: $(VENV)/.dev
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-# The CoAP server against libcoap, node-coap and plain aiocoap; BENCH=--quick for two minutes instead of twenty.
+# The CoAP server against libcoap, node-coap and plain aiocoap, a quarter of an hour long;
+# BENCH=--quick makes it two minutes.
 bench-coap: $(VENV)/.demo
 	@tools/need coap-server-notls=libcoap3-bin node=nodejs npm=npm cc=gcc taskset=util-linux
 	@$(PY) -m benchmarks.coap $(BENCH)

@@ -1,5 +1,7 @@
 """The table of observers, with a clock that moves when told."""
 
+from dataclasses import replace
+
 import pytest
 
 from adapters.coap.datagram import Type, decode
@@ -213,3 +215,34 @@ def test_nothing_is_left_of_observers_that_are_gone(observers: Observers) -> Non
     emptied = Observers(limit=100, limit_per_peer=10, number=0)
     for name in ("_endpoints", "_by_mid", "_by_path", "_count"):
         assert getattr(observers, name) == getattr(emptied, name)
+
+
+def test_ten_thousand_who_ask_the_same_cost_one_request(observers: Observers) -> None:
+    asked = [replace(REQUEST, peer=peer, path=tuple(REQUEST.path)) for peer in (ANN, BEN)]
+    ann, ben = (
+        observers.register(
+            peer, b"t", request, Format.TEXT, (DEVICE, Path(*VALUE)), confirmable=True, now=0.0
+        )
+        for peer, request in zip((ANN, BEN), asked, strict=True)
+    )
+    assert ann
+    assert ben
+    assert ann.request is ben.request
+    assert ann.path is ben.path
+    assert ann.request.peer is None
+    cho = observers.register(
+        ANN, b"c", replace(REQUEST, query=("pmin=5",)), Format.TEXT, (DEVICE, VALUE),
+        confirmable=True, now=0.0,
+    )  # fmt: skip
+    assert cho
+    assert cho.request.query == ("pmin=5",)
+
+
+def test_what_is_acknowledged_or_never_will_be_is_not_kept(observers: Observers) -> None:
+    sure, unsure = register(observers), register(observers, BEN, confirmable=False)
+    _, mid = tell(observers, sure, 1.0)
+    tell(observers, unsure, 1.0)
+    assert sure.datagram
+    assert not unsure.datagram
+    observers.acknowledged(ANN, mid, 1.1)
+    assert not sure.datagram

@@ -1,0 +1,44 @@
+"""The benchmark measures what it says: its load generator against the real daemon, briefly."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from benchmarks.coap import report
+from benchmarks.coap.load import Figures, Load
+from benchmarks.coap.servers import OURS, SERVERS, Running, running
+
+
+@pytest.fixture(scope="module")
+def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
+    return Load(tmp_path_factory.mktemp("load"))
+
+
+@pytest.fixture(scope="module")
+def gateway() -> Iterator[Running]:
+    with running(OURS, 2) as to:
+        yield to
+
+
+def test_every_measurement_is_taken_and_shown(load: Load, gateway: Running) -> None:
+    load.fill(OURS, gateway, 2)
+    get = load.get(gateway, 2, 4, 0.1)
+    told = load.observe(gateway, 3, 2, 5.0, confirmable=True)
+    links = load.download(gateway, 0.1)
+    assert (get["errors"], get["lost"]) == (0, 0)
+    assert get["per_s"] > 0
+    assert (told["accepted"], [change["reached"] for change in told["changes"]]) == (3, [3, 3])
+    assert links["links"] > 30
+    figures: dict[report.Key, Figures] = {
+        ("get", 32, 1): get,
+        ("observe", "CON", 3): told,
+        ("download",): links,
+        ("memory", 1): {"rss_kb": 1_000},
+        ("memory", 1_000): {"rss_kb": 7_000},
+    }
+    table = report.text(
+        {key: {server.name: [each] for server in SERVERS} for key, each in figures.items()}
+    )
+    assert "| CON, 3 | border-gateway |" in table
+    assert "| GET/s at 32, to libcoap | ×1 | ×1.00 | yes |" in table
+    assert "| GET/s at 32, to aiocoap | ×30 | ×1.00 | **no** |" in table
