@@ -12,7 +12,7 @@ demo: $(VENV)/.demo
 
 test: lint
 	@tools/need prosody=prosody openssl=openssl dbus-daemon=dbus coap-client-notls=libcoap3-bin \
-		tshark=tshark node=nodejs npm=npm cc=gcc taskset=util-linux
+		tshark=tshark node=nodejs npm=npm cc=build-essential taskset=util-linux
 	$(PY) -m pytest
 
 lint: $(VENV)/.dev
@@ -28,7 +28,7 @@ format: $(VENV)/.dev
 # The CoAP server against libcoap, node-coap and plain aiocoap, a quarter of an hour long;
 # BENCH=--quick makes it two minutes.
 bench-coap: $(VENV)/.demo
-	@tools/need coap-server-notls=libcoap3-bin node=nodejs npm=npm cc=gcc taskset=util-linux
+	@tools/need coap-server-notls=libcoap3-bin node=nodejs npm=npm cc=build-essential taskset=util-linux
 	@$(PY) -m benchmarks.coap $(BENCH)
 
 # Regenerates the built-in object definitions from a folder of OMA DDF files: make registry DDF=...
