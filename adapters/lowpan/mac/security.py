@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from cryptography.hazmat.primitives.constant_time import bytes_eq
-
 from adapters.lowpan.mac import ccm
 from adapters.lowpan.mac.ccm import MicQuirk
 from adapters.lowpan.mac.drops import Drop, Dropped
@@ -79,13 +77,10 @@ def secure(frame: MacFrame, eui64: bytes, key: bytes, quirk: MicQuirk = MicQuirk
     open_size = open_payload_size(frame)
     header = encode(replace(frame, payload=frame.payload[:open_size]))
     private = frame.payload[open_size:]
-    cipher = ccm.Ccm(key, nonce(eui64, frame.security), quirk)
-    size = MIC_SIZES[frame.security.level & 3]
+    cipher = _cipher(frame.security, eui64, key, quirk)
     if frame.security.level & ENCRYPTED:
-        tag, private = cipher.crypt(cipher.mic(header, private, size), private)
-    else:
-        tag, _ = cipher.crypt(cipher.mic(header + private, b"", size), b"")
-    return header + private + tag
+        return header + cipher.seal(header, private)
+    return header + private + cipher.seal(header + private, b"")
 
 
 def unsecure(frame: MacFrame, eui64: bytes, key: bytes, quirk: MicQuirk = MicQuirk.NONE) -> bytes:
@@ -94,18 +89,20 @@ def unsecure(frame: MacFrame, eui64: bytes, key: bytes, quirk: MicQuirk = MicQui
         return frame.payload
     open_size = open_payload_size(frame)
     header = frame.header + frame.payload[:open_size]
-    size = MIC_SIZES[frame.security.level & 3]
-    end = len(frame.payload) - size
+    end = len(frame.payload) - MIC_SIZES[frame.security.level & 3]
     if end < open_size:
         raise Dropped(Drop.TRUNCATED)
-    private, tag = frame.payload[open_size:end], frame.payload[end:]
-    cipher = ccm.Ccm(key, nonce(eui64, frame.security), quirk)
+    cipher = _cipher(frame.security, eui64, key, quirk)
     if frame.security.level & ENCRYPTED:
-        tag, private = cipher.crypt(tag, private)
-        expected = cipher.mic(header, private, size)
+        private = cipher.unseal(header, frame.payload[open_size:])
     else:
-        tag, _ = cipher.crypt(tag, b"")
-        expected = cipher.mic(header + private, b"", size)
-    if not bytes_eq(tag, expected):
+        private = frame.payload[open_size:end]
+        if cipher.unseal(header + private, frame.payload[end:]) is None:
+            private = None
+    if private is None:
         raise Dropped(Drop.MIC)
     return frame.payload[:open_size] + private
+
+
+def _cipher(header: SecurityHeader, eui64: bytes, key: bytes, quirk: MicQuirk) -> ccm.Ccm:
+    return ccm.Ccm(key, nonce(eui64, header), MIC_SIZES[header.level & 3], quirk)
