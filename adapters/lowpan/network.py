@@ -95,6 +95,7 @@ class Network:
         self._waiting: Counter[bytes] = Counter()
         self._to_send = asyncio.Event()
         self._deadline_moved = asyncio.Event()
+        self._wakes_at = 0.0
         self._counters: Counter[str] = Counter()
         self.down_reason = "the radio is not open yet"
 
@@ -219,7 +220,10 @@ class Network:
                     )
                 case _:
                     assert_never(effect)
-        self._deadline_moved.set()
+        if self._router is not None and (
+            self._router.next_deadline() < self._wakes_at or self._router.state != self._kept
+        ):
+            self._deadline_moved.set()
 
     def _enqueue(self, transmit: Transmit) -> None:
         to = transmit.destination
@@ -257,8 +261,9 @@ class Network:
         assert self._router is not None  # noqa: S101
         while True:
             self._deadline_moved.clear()
+            self._wakes_at = self._router.next_deadline()
             try:
-                async with asyncio.timeout_at(self._router.next_deadline()):
+                async with asyncio.timeout_at(self._wakes_at):
                     await self._deadline_moved.wait()
             except TimeoutError:
                 self._act(self._router.expire(loop.time()))
