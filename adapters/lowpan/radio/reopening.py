@@ -215,15 +215,17 @@ class ReopeningRadio:
 
     async def _serve(self, connection: Connection) -> None:
         """Does one job after another until the connection fails; asks after it when idle."""
+        loop = asyncio.get_running_loop()
         while connection.error is None:
+            idle = loop.call_later(self._timings.ping_s, self._jobs.put_nowait, None)
             try:
-                async with asyncio.timeout(self._timings.ping_s):
-                    job = await self._jobs.get()
-            except TimeoutError:
-                await connection.ping()
-                continue
+                job = await self._jobs.get()
+            finally:
+                idle.cancel()
             if job is not None:
                 await job.perform(connection)
+            elif connection.error is None:
+                await connection.ping()
         raise connection.error
 
     def _received(self, frame: RadioFrame) -> None:
