@@ -4,7 +4,7 @@
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: demo test lint format registry bench-coap clean
+.PHONY: demo test lint format registry bench-coap bench-lowpan clean
 
 demo: $(VENV)/.demo
 	@tools/need prosody=prosody dbus-daemon=dbus coap-client-notls=libcoap3-bin
@@ -34,6 +34,10 @@ bench-coap: $(VENV)/.demo
 # Regenerates the built-in object definitions from a folder of OMA DDF files: make registry DDF=...
 registry: $(VENV)/.dev
 	$(PY) tools/build_registry.py $(DDF) gateway/objects.json
+
+# How many 802.15.4 frames a second one core receives and answers, and where the time goes.
+bench-lowpan: $(VENV)/.dev
+	$(PY) -m benchmarks.lowpan_receive
 
 $(PY):
 	@tools/need --python

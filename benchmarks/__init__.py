@@ -1,1 +1,1 @@
-"""Measures against other programs; nothing here is installed or tested for speed."""
+"""What the gateway's promises about speed are held against; each runs with `python -m`."""
