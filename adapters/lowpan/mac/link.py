@@ -7,7 +7,7 @@ acknowledgements and repetitions are the radio's.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from adapters.lowpan.mac import elements, security
 from adapters.lowpan.mac.counter import FrameCounter
@@ -111,6 +111,8 @@ class MacLink:
         """The PSDU of a data frame; all but broadcasts ask for an acknowledgement."""
         if len(payload) > self.payload_limit(destination):
             raise EncodeError(f"{len(payload)} octets do not fit a frame")
+        how, counter = self._security, self._counter
+        header = SecurityHeader(how.level, counter.take(), how.key_id) if how and counter else None
         frame = MacFrame(
             FrameType.DATA,
             destination,
@@ -120,24 +122,19 @@ class MacLink:
             self._sequence,
             frame_pending=frame_pending,
             ack_request=destination != BROADCAST,
+            security=header,
             payload=payload,
         )
         self._sequence = (self._sequence + 1) % 256
-        return self._encode(frame)
+        if how is None:
+            return encode(frame)
+        return security.secure(frame, self._identity.eui64, how.key, how.quirk)
 
     def payload_limit(self, destination: bytes) -> int:
         """Octets of payload that one data frame to this address takes."""
         control, sequence, pan = 2, 1, 2
         header = control + sequence + pan + len(destination) + len(self._identity.eui64)
         return PSDU_LIMIT - header - (security.overhead(self._security) if self._security else 0)
-
-    def _encode(self, frame: MacFrame) -> bytes:
-        if self._security is None or self._counter is None:
-            return encode(frame)
-        how = self._security
-        header = SecurityHeader(how.level, self._counter.take(), how.key_id)
-        secured = replace(frame, security=header)
-        return security.secure(secured, self._identity.eui64, how.key, how.quirk)
 
     def _check_addresses(self, frame: MacFrame) -> None:
         us = self._identity

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from adapters.lowpan.mac import ccm
 from adapters.lowpan.mac.ccm import MicQuirk
@@ -74,9 +74,8 @@ def secure(frame: MacFrame, eui64: bytes, key: bytes, quirk: MicQuirk = MicQuirk
     """The PSDU of a frame whose payload is clear and whose security header is set."""
     if frame.security is None:
         raise ValueError("the frame has no security header")
-    open_size = open_payload_size(frame)
-    header = encode(replace(frame, payload=frame.payload[:open_size]))
-    private = frame.payload[open_size:]
+    private = frame.payload[open_payload_size(frame) :]
+    header = encode(frame).removesuffix(private)
     cipher = _cipher(frame.security, eui64, key, quirk)
     if frame.security.level & ENCRYPTED:
         return header + cipher.seal(header, private)
