@@ -109,19 +109,24 @@ class Observers:
         self.cancel(peer, token)
         if self._count >= self._limit or len(endpoint.observers) >= self._limit_per_peer:
             return None
-        device, path = target
-        there = self._by_path.setdefault(device, {}).setdefault(path, {})
-        question = replace(request, peer=None)
-        if neighbour := next(reversed(there), None):  # who asks the same shares it: 0.5 kB
-            path = neighbour.path
-            if neighbour.request == question:
-                question = neighbour.request
-        observer = Observer(endpoint, token, question, form, device, path, confirmable, now)
+        request, target = self._shared(replace(request, peer=None), target)
+        observer = Observer(endpoint, token, request, form, *target, confirmable, now)
         self._endpoints[endpoint.peer] = endpoint
         endpoint.observers[token] = observer
-        there[observer] = None
+        self._by_path.setdefault(observer.device, {}).setdefault(observer.path, {})[observer] = None
         self._count += 1
         return observer
+
+    def _shared(
+        self, request: Request, target: tuple[DeviceId, Path]
+    ) -> tuple[Request, tuple[DeviceId, Path]]:
+        """What the last who asked there has, if it asked the same: half a kilobyte saved."""
+        device, path = target
+        there = self._by_path.get(device, {}).get(path, {})
+        neighbour = next(reversed(there), None)
+        if neighbour and neighbour.request == request:
+            return neighbour.request, (neighbour.device, neighbour.path)
+        return request, target
 
     def cancel(self, peer: Peer, token: bytes) -> None:
         """Forgets one observation, if it is there."""
