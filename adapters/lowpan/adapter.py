@@ -14,8 +14,8 @@ from typing import ClassVar
 from adapters.lowpan.coap.client import Client
 from adapters.lowpan.coap.directory import Directory
 from adapters.lowpan.coap.endpoint import PORT, Endpoint, Peer
+from adapters.lowpan.devices import definitions
 from adapters.lowpan.devices.explore import Explorer
-from adapters.lowpan.devices.folder import DefinitionFolder
 from adapters.lowpan.devices.registrations import Registration, Registrations
 from adapters.lowpan.devices.session import Place, Session
 from adapters.lowpan.effects import (
@@ -65,7 +65,7 @@ class Lowpan:
             self._registrations, self._key_of, self._links_of, self._registered, self._unregistered
         )
         self._network = Network(self._settings(), port, self)
-        self._folder = DefinitionFolder(config.definitions, port.registry)
+        self._folder = definitions.folder(config.definitions, port.registry)
         self._directory = directory
         self._sessions: dict[DeviceId, tuple[Session, asyncio.Task[None]]] = {}
         self._peers: dict[bytes, Peer] = {}

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from adapters.lowpan.coap.formats import Answer, Format
 from adapters.lowpan.devices.content import Reader
-from adapters.lowpan.devices.definitions import Definition, Mapping, choose
-from adapters.lowpan.devices.folder import DefinitionFolder
+from adapters.lowpan.devices.definitions import Definition, Mapping, choose, folder
 from adapters.lowpan.devices.layout import read_layout
 from adapters.lowpan.devices.registrations import MAX_REGISTRATIONS, Registrations, base_port
+from gateway.definitions import Kind, kind_of
 from gateway.errors import DecodeError, EncodeError
 from gateway.linkformat import parse
 from gateway.model import ObjLink, Path, ResourceType, Value
@@ -169,8 +169,9 @@ resource = 5850
 
 
 def test_the_shipped_definitions_are_good_and_riots_example_is_recognised() -> None:
-    files = sorted(SHIPPED.glob("*.toml*"))
-    definitions = [Definition.parse(f.read_text("utf-8"), REGISTRY) for f in files]
+    texts = [file.read_text("utf-8") for file in sorted(SHIPPED.glob("*.toml*"))]
+    nodes = [text for text in texts if kind_of(text) is Kind.COAP]
+    definitions = [Definition.parse(text, REGISTRY) for text in nodes]
     assert len(definitions) == 4
     links = parse('</cli/stats>;ct=0;rt="count";obs,</riot/board>,</rtc>')
     chosen = choose(definitions, links)
@@ -254,28 +255,28 @@ def test_a_bad_definition_is_refused_with_line_and_reason(old: str, new: str, fa
 def test_the_folder_takes_over_changes_and_sets_bad_files_aside(
     tmp_path: FilePath, caplog: pytest.LogCaptureFixture
 ) -> None:
-    folder = DefinitionFolder(tmp_path, REGISTRY)
-    assert not folder.refresh()
+    watched = folder(tmp_path, REGISTRY)
+    assert not watched.refresh()
     file = tmp_path / "station.toml"
     file.write_text(GOOD, encoding="utf-8")
-    assert folder.refresh()
-    assert not folder.refresh()
-    assert [d.name for d in folder.definitions] == ["Station"]
+    assert watched.refresh()
+    assert not watched.refresh()
+    assert [d.name for d in watched.definitions] == ["Station"]
     with caplog.at_level(logging.ERROR):
         file.write_text(GOOD.replace("scale", "scael"), encoding="utf-8")
-        assert not folder.refresh()
+        assert not watched.refresh()
     assert f"{file} is set aside: line 9 (resource.scael)" in caplog.text
     assert "stays in force" in caplog.text
-    assert [d.name for d in folder.definitions] == ["Station"]
+    assert [d.name for d in watched.definitions] == ["Station"]
     file.write_text(GOOD.replace('"Station"', '"Other"'), encoding="utf-8")
     os.utime(file, (1, 1))
-    assert folder.refresh()
-    assert [d.name for d in folder.definitions] == ["Other"]
+    assert watched.refresh()
+    assert [d.name for d in watched.definitions] == ["Other"]
     file.unlink()
-    assert folder.refresh()
-    assert not folder.definitions
+    assert watched.refresh()
+    assert not watched.definitions
     caplog.clear()
-    gone = DefinitionFolder(tmp_path / "none", REGISTRY)
+    gone = folder(tmp_path / "none", REGISTRY)
     assert not gone.refresh()
     assert not gone.refresh()
     assert caplog.text.count("cannot be read") == 1

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import json
-import math
 import re
-import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path as FilePath
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BeforeValidator, Field
 
 from adapters.lowpan.coap.formats import Answer, Format
 from adapters.lowpan.devices.content import simple_cbor
+from gateway.definitions import DefinitionFolder, Form, Kind, Table, Target, read_form
 from gateway.errors import DecodeError, EncodeError, InvalidValue
 from gateway.linkformat import Link
-from gateway.model import MAX_ID, Path, ResourceType, Value, printable
+from gateway.model import ResourceType, Value, printable
 from gateway.registry import Registry
 from gateway.text import from_text, to_text
 
 _NUMBERS = {ResourceType.INTEGER, ResourceType.UNSIGNED, ResourceType.FLOAT, ResourceType.TIME}
 _TRUE, _FALSE = {"1", "true", "on", "yes"}, {"0", "false", "off", "no"}
 _FORMATS = {"text": Format.TEXT, "json": Format.JSON, "cbor": Format.CBOR}
-_HEADER = re.compile(r"\s*\[+\s*([A-Za-z_]+)\s*\]+")
 
 
 def _compiled(value: object) -> re.Pattern[str]:
@@ -36,45 +35,24 @@ def _compiled(value: object) -> re.Pattern[str]:
     return pattern
 
 
-def _not_zero(value: float) -> float:
-    if not value:
-        raise ValueError("a scale of 0 has no way back")
-    return value
-
-
-_Id = Annotated[int, Field(ge=0, le=MAX_ID)]
 _UriPath = Annotated[str, Field(pattern=r"^(/[^/?#]+)+$")]
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
-
-
-class _Match(_Table):
+class _Match(Table):
     """By what a node is recognised: all these paths are in its `/.well-known/core`."""
 
     paths: tuple[_UriPath, ...] = Field(min_length=1)
 
 
-class Mapping(_Table):
+class Mapping(Target):
     """One path of the node and the resource that it is."""
 
     path: _UriPath
-    object: _Id
-    instance: _Id = 0
-    resource: _Id
     format: Literal["text", "json", "cbor"] = "text"
     field: str | None = None
     pattern: Annotated[re.Pattern[str], BeforeValidator(_compiled)] | None = None
-    scale: Annotated[float, Field(allow_inf_nan=False), AfterValidator(_not_zero)] = 1.0
-    offset: Annotated[float, Field(allow_inf_nan=False)] = 0.0
     observe: bool | None = None
     method: Literal["PUT", "POST"] = "PUT"
-
-    @property
-    def target(self) -> Path:
-        """The resource."""
-        return Path(self.object, self.instance, self.resource)
 
     @property
     def uri(self) -> tuple[str, ...]:
@@ -97,9 +75,8 @@ class Mapping(_Table):
         """The payload that sets the resource; EncodeError where the mapping has no way back."""
         if self.pattern or self.field:
             raise EncodeError(f"{self.path} is mapped for reading only")
-        if isinstance(value, int | float) and not isinstance(value, bool) and self._scaled:
-            value = (value - self.offset) / self.scale
-            value = int(value) if value.is_integer() else value
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            value = self.unscaled(value)
         match self.format:
             case "text":
                 return to_text(value).encode()
@@ -112,10 +89,6 @@ class Mapping(_Table):
     def accept(self) -> Format:
         """The content format of the path."""
         return _FORMATS[self.format]
-
-    @property
-    def _scaled(self) -> bool:
-        return (self.scale, self.offset) != (1.0, 0.0)
 
     def _plain(self, answer: Answer) -> Value:
         if self.format == "cbor":
@@ -147,25 +120,16 @@ class Mapping(_Table):
     def _number(self, value: Value, kind: ResourceType | None) -> Value:
         if isinstance(value, str):
             try:
-                wider = ResourceType.FLOAT if self._scaled else kind or ResourceType.FLOAT
+                wider = ResourceType.FLOAT if self.is_scaled else kind or ResourceType.FLOAT
                 value = from_text(value.strip(), wider)
             except InvalidValue as error:
                 raise DecodeError(f"{self.path}: {error}") from None
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise DecodeError(f"{self.path}: {printable(repr(value))} is no number")
-        if not self._scaled:
-            return value
-        # Through text, so that 215 * 0.1 is 21.5.
-        scaled = float(f"{value * self.scale + self.offset:.12g}")
-        if not math.isfinite(scaled):
-            raise DecodeError(f"{self.path}: {printable(repr(value))} is out of all bounds")
-        return scaled if kind is ResourceType.FLOAT else round(scaled)
+        return self.scaled(value, kind)
 
 
-class _File(_Table):
-    name: Annotated[str, Field(min_length=1, max_length=64)]
-    manufacturer: str = ""
-    model: str = ""
+class _Form(Form):
     match: _Match
     resource: tuple[Mapping, ...] = Field(min_length=1, max_length=200)
 
@@ -183,24 +147,7 @@ class Definition:
     @classmethod
     def parse(cls, text: str, registry: Registry) -> Self:
         """The definition in a file; DecodeError holds each fault with its line."""
-        try:
-            content = _File.model_validate(tomllib.loads(text))
-        except tomllib.TOMLDecodeError as error:
-            raise DecodeError(f"not TOML: {error}") from None
-        except ValidationError as error:
-            faults = (
-                f"{_where(text, item['loc'])}: {_lowered(item['msg'])}" for item in error.errors()
-            )
-            raise DecodeError("; ".join(faults)) from None
-        for number, mapping in enumerate(content.resource):
-            if registry.resource(mapping.object, mapping.resource) is None:
-                where = _where(text, ("resource", number, "resource"))
-                raise DecodeError(f"{where}: nothing defines {mapping.target}")
-        targets = [mapping.target for mapping in content.resource]
-        for number, target in enumerate(targets):
-            if target in targets[:number]:
-                where = _where(text, ("resource", number, "resource"))
-                raise DecodeError(f"{where}: {target} stands twice")
+        content = read_form(text, _Form, registry)
         return cls(
             content.name,
             content.manufacturer,
@@ -214,30 +161,12 @@ class Definition:
         return self.paths <= {link.target for link in links}
 
 
+def folder(path: FilePath | None, registry: Registry) -> DefinitionFolder[Definition]:
+    """The definitions of CoAP nodes in the operator's folder."""
+    return DefinitionFolder(path, Kind.COAP, lambda text: Definition.parse(text, registry))
+
+
 def choose(definitions: Iterable[Definition], links: Sequence[Link]) -> Definition | None:
     """The definition that fits and names most paths; by name where several do."""
     fitting = [definition for definition in definitions if definition.fits(links)]
     return min(fitting, key=lambda d: (-len(d.paths), d.name), default=None)
-
-
-def _lowered(message: str) -> str:
-    message = message.removeprefix("Value error, ")
-    return message[:1].lower() + message[1:]
-
-
-def _where(text: str, place: Sequence[int | str]) -> str:
-    """`line 12 (resource.scale)` for the place of a fault."""
-    keys = [str(key) for key in place]
-    table, number = keys[0], int(place[1]) if len(place) > 1 and isinstance(place[1], int) else 0
-    key = next((k for k in reversed(keys) if not k.isdecimal()), table)
-    inside, seen, start = len(place) == 1, -1, 1
-    for line, content in enumerate(text.splitlines(), 1):
-        if header := _HEADER.match(content):
-            is_table = header[1] == table
-            seen += is_table
-            inside = is_table and seen == number
-            start = line if inside else start
-        elif inside and re.match(rf"\s*{re.escape(key)}\s*=", content):
-            start = line
-            break
-    return f"line {start} ({'.'.join(k for k in keys if not k.isdecimal())})"

@@ -12,12 +12,12 @@ from adapters.lowpan.coap.client import Client
 from adapters.lowpan.coap.endpoint import Peer
 from adapters.lowpan.coap.formats import Format, Method, Request
 from adapters.lowpan.devices.content import STRUCTURED
-from adapters.lowpan.devices.definitions import choose
-from adapters.lowpan.devices.folder import DefinitionFolder
+from adapters.lowpan.devices.definitions import Definition, choose
 from adapters.lowpan.devices.layout import Layout, read_layout
 from adapters.lowpan.devices.plan import IpsoTree, Plan, Source, Values, defined_plan
 from adapters.lowpan.devices.registrations import Registration
 from gateway import linkformat
+from gateway.definitions import DefinitionFolder
 from gateway.errors import (
     CommandError,
     DecodeError,
@@ -42,7 +42,9 @@ log = logging.getLogger(__name__)
 class Explorer:
     """Explores nodes, with the object definitions and the operator's device definitions."""
 
-    def __init__(self, client: Client, registry: Registry, folder: DefinitionFolder) -> None:
+    def __init__(
+        self, client: Client, registry: Registry, folder: DefinitionFolder[Definition]
+    ) -> None:
         self._client = client
         self._registry = registry
         self._folder = folder
