@@ -156,7 +156,7 @@ def where(text: str, place: Sequence[int | str]) -> str:
     if not keys:
         return "line 1"
     table, number = keys[0], int(place[1]) if len(place) > 1 and isinstance(place[1], int) else 0
-    key = next((k for k in reversed(keys) if not k.isdecimal()), table)
+    key = next((k for k in reversed(keys[1:]) if not k.isdecimal()), "" if keys[1:] else table)
     inside, seen, start = len(place) == 1, -1, 1
     for line, content in enumerate(text.splitlines(), 1):
         if header := _HEADER.match(content):
@@ -164,7 +164,7 @@ def where(text: str, place: Sequence[int | str]) -> str:
             seen += is_table
             inside = is_table and seen == number
             start = line if inside else start
-        elif inside and re.match(rf"\s*{re.escape(key)}\s*=", content):
+        elif inside and key and re.match(rf"\s*{re.escape(key)}\s*=", content):
             start = line
             break
     return f"line {start} ({'.'.join(k for k in keys if not k.isdecimal())})"

@@ -16,6 +16,7 @@ from bleak import BleakAdapter
 from bleak.backends.device import BLEDevice
 from bleak.backends.scanner import AdvertisementData
 
+from adapters.ble import definitions
 from adapters.ble.bluez import BluezWatch, Radio
 from adapters.ble.deadlines import LIBRARY_ERRORS, within
 from adapters.ble.link import Band, Link
@@ -35,7 +36,7 @@ _SEEN_LIMIT = 2000
 """Devices whose last sighting is remembered: a crowd's phones, with ever new addresses."""
 
 _LOOK_EVERY_S = 5.0
-"""How often admissions are compared; a connected device does not advertise."""
+"""How often admissions (a connected device does not advertise) and definitions are compared."""
 
 _BLUEZ_POLL_S = 30.0
 """A look at BlueZ even without a signal from it."""
@@ -56,6 +57,7 @@ class Ble:
     def __init__(self, config: BleSection, port: SouthPort) -> None:
         self._config = config
         self._port = port
+        self._definitions = definitions.folder(config.definitions, port.registry)
         self._links: dict[DeviceId, Link] = {}
         self._tasks: dict[DeviceId, asyncio.Task[None]] = {}
         self._session: asyncio.TaskGroup | None = None
@@ -65,6 +67,7 @@ class Ble:
 
     async def run(self) -> None:
         """Lives until cancelled, and leaves no device connected; AdapterError without D-Bus."""
+        self._definitions.refresh()
         async with BluezWatch(self._config.adapter) as bluez, asyncio.TaskGroup() as tasks:
             tasks.create_task(bluez.lost())
             while True:
@@ -96,7 +99,7 @@ class Ble:
 
     async def _use(self, radio: Radio, bluez: BluezWatch) -> None:
         """One radio session; returns when BlueZ was restarted or its adapter went."""
-        self._band = Band(radio.adapter, bluez)
+        self._band = Band(radio.adapter, bluez, self._definitions)
         try:
             async with asyncio.TaskGroup() as session:
                 self._session = session
@@ -169,6 +172,9 @@ class Ble:
         while True:
             await asyncio.sleep(_LOOK_EVERY_S)
             self._compare_admissions()
+            if self._definitions.refresh():
+                for link in self._links.values():
+                    link.redefined()
 
     def _compare_admissions(self) -> None:
         admitted = {device.id for device in self._port.devices()}

@@ -16,10 +16,20 @@ from bleak.backends.characteristic import BleakGATTCharacteristic
 
 from adapters.ble import bipso
 from adapters.ble.deadlines import translating, unless, within
+from adapters.ble.definitions import Definition, choose
 from adapters.ble.profile import Order, Profile, Taken
-from gateway.errors import CommandError, DecodeError, DeviceRefused, GatewayError, NotAllowed
+from adapters.ble.uuids import short_uuid
+from gateway.definitions import DefinitionFolder
+from gateway.errors import (
+    CommandError,
+    DecodeError,
+    DeviceRefused,
+    GatewayError,
+    NotAllowed,
+    Unreachable,
+)
 from gateway.events import Execute, Outcome, Reading, Write
-from gateway.model import DeviceId, Path, Value
+from gateway.model import DeviceId, Path, Value, printable
 from gateway.ports import SouthPort
 
 logger = logging.getLogger(__name__)
@@ -29,13 +39,19 @@ T = TypeVar("T")
 _UNREADABLE_PAUSE_S = 5.0
 """Before the next re-reading, when one brought nothing that decodes."""
 
+_SHOWN_UUIDS = 400
+"""Characters of a log line for a device's characteristics."""
+
 
 class NothingToBridge(GatewayError):
     """The device has nothing that this gateway understands."""
 
 
 class Connection:
-    """A connected client, until `gone` is set; `operation_s` is each operation's deadline."""
+    """A connected client, until `gone` is set; `operation_s` is each operation's deadline.
+
+    `name` is what the device calls itself, for the definition that fits it.
+    """
 
     def __init__(
         self,
@@ -44,6 +60,9 @@ class Connection:
         gone: asyncio.Event,
         port: SouthPort,
         operation_s: float,
+        *,
+        folder: DefinitionFolder[Definition],
+        name: str,
     ) -> None:
         self._device = device
         self._client = client
@@ -52,22 +71,30 @@ class Connection:
         self._operation_s = operation_s
         # By handle and object, never by UUID: a device repeats UUIDs.
         self._characteristics = client.services.characteristics
+        self._name = name
+        self._folder = folder
+        self._definition = self._fitting()
+        self._is_outdated = False
         self._profile = Profile(
             [(handle, c.uuid) for handle, c in self._characteristics.items()],
             lambda object_id, key, wanted: port.instance(device, object_id, key, wanted),
+            self._definition,
         )
         self._one_at_a_time = asyncio.Lock()  # as ATT is; BlueZ answers InProgress otherwise
         self._cut: dict[int, None] = {}  # what to read again, in order; at most every handle
-        self._cut_any = asyncio.Event()
+        self._to_do = asyncio.Event()
         self._unreadable: dict[int, bytes] = {}
 
     async def open(self) -> None:
         """Subscribes to and reads everything known; NothingToBridge, or CommandError."""
         if not self._profile.measures:
             raise NothingToBridge(
-                "connected, but it has no BIPSO characteristic (0xCC00 to 0xCC32) "
-                "and no Bluetooth SIG sensor that this gateway knows"
+                "connected, but it has no BIPSO characteristic (0xCC00 to 0xCC32), no Bluetooth "
+                "SIG sensor that this gateway knows, and no device definition fits its "
+                f"characteristics: {self._shown_uuids() or 'none'}"
             )
+        if self._definition:
+            logger.info("%s is a %s", self._device, self._definition.name)
         understood = False
         for handle in self._profile.handles:
             properties = self._characteristics[handle].properties
@@ -78,17 +105,31 @@ class Connection:
                 understood |= await self._tolerating(self._read(handle))
         if not understood:
             raise NothingToBridge("connected, but none of its values can be read or understood")
+        self.report(self._profile.described)
 
     async def attend(self) -> None:
         """Reads again what notifications brought only in part; ends as Unreachable."""
         while True:
-            await unless(self._gone, self._cut_any.wait())
+            await unless(self._gone, self._to_do.wait())
+            if self._is_outdated:
+                raise Unreachable("its device definition has changed: it is connected anew")
             handle = next(iter(self._cut))
             del self._cut[handle]
             if not self._cut:
-                self._cut_any.clear()
+                self._to_do.clear()
             if not await self._tolerating(self._read(handle)):
                 await unless(self._gone, asyncio.sleep(_UNREADABLE_PAUSE_S))
+
+    def redefined(self) -> None:
+        """The folder has changed: ends `attend` if the device is something else now."""
+        if self._fitting() != self._definition:
+            self._is_outdated = True
+            self._to_do.set()
+
+    @property
+    def by_definition(self) -> frozenset[Path]:
+        """The resources that are there because of a device definition."""
+        return self._profile.by_definition
 
     async def write(self, command: Write) -> Outcome:
         """Writes, and reads back; raises a CommandError."""
@@ -112,6 +153,14 @@ class Connection:
         if readings:
             self._port.report(readings)
 
+    def _fitting(self) -> Definition | None:
+        uuids = {c.uuid for c in self._characteristics.values()}
+        return choose(self._folder.definitions, uuids, self._name)
+
+    def _shown_uuids(self) -> str:
+        uuids = (short_uuid(c.uuid) for _, c in sorted(self._characteristics.items()))
+        return printable(", ".join(uuids), _SHOWN_UUIDS)
+
     def _check_writable(self, handle: int) -> None:
         if not {"write", "write-without-response"} & set(self._characteristics[handle].properties):
             raise NotAllowed("the device's characteristic cannot be written")
@@ -121,7 +170,7 @@ class Connection:
         characteristic = self._characteristics[order.handle]
         response = "write" in characteristic.properties
         await self._operation(
-            f"writing {characteristic.uuid[4:8]}",
+            f"writing {short_uuid(characteristic.uuid)}",
             lambda: self._client.write_gatt_char(characteristic, order.data, response=response),
         )
         if "read" not in characteristic.properties:
@@ -142,7 +191,7 @@ class Connection:
             self._notified(handle, bytes(data))
 
         await self._operation(
-            f"subscribing to {characteristic.uuid[4:8]}",
+            f"subscribing to {short_uuid(characteristic.uuid)}",
             lambda: self._client.start_notify(characteristic, notified),
         )
         return True
@@ -151,7 +200,7 @@ class Connection:
         characteristic = self._characteristics[handle]
         self._profile.begin_read(handle)
         data = await self._operation(
-            f"reading {characteristic.uuid[4:8]}",
+            f"reading {short_uuid(characteristic.uuid)}",
             lambda: self._client.read_gatt_char(characteristic),
         )
         try:
@@ -171,9 +220,9 @@ class Connection:
             self._port.count("ble_notifications_cut")
             if "read" in self._characteristics[handle].properties:
                 self._cut[handle] = None
-                self._cut_any.set()
+                self._to_do.set()
             else:
-                self._told(self._profile.leading(handle, error))
+                self._told(self._profile.leading(handle, data, error))
         except DecodeError as error:
             self._undecodable(handle, data, error)
 
@@ -184,7 +233,7 @@ class Connection:
 
     def _undecodable(self, handle: int, data: bytes, error: DecodeError) -> None:
         self._port.count("ble_frames_undecodable")
-        uuid = self._characteristics[handle].uuid[4:8]
+        uuid = short_uuid(self._characteristics[handle].uuid)
         if handle not in self._unreadable:
             logger.warning("%s: characteristic %s is ignored: %s", self._device, uuid, error)
         logger.debug("%s: %s holds %s: %s", self._device, uuid, data.hex(), error)

@@ -25,7 +25,9 @@ from adapters.ble.deadlines import (
     translating,
     within,
 )
+from adapters.ble.definitions import Definition
 from adapters.ble.settings import BleSection
+from gateway.definitions import DefinitionFolder
 from gateway.errors import Asleep, CommandError, Unreachable
 from gateway.events import Reading
 from gateway.model import DeviceId, Path
@@ -61,6 +63,7 @@ class Band:
 
     adapter: str
     bluez: BluezWatch
+    definitions: DefinitionFolder[Definition]
     connecting: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -75,7 +78,9 @@ class Link:
         self._latest: tuple[BLEDevice, float] | None = None
         self._sighted = asyncio.Event()
         self._hurry = asyncio.Event()
-        self._connection: Connection | None = None
+        self._connection: Connection | None = None  # once it is up
+        self._made: Connection | None = None
+        self._by_definition: frozenset[Path] = frozenset()
         self._up = asyncio.Event()
         self._rssi_dbm: int | None = None
         self._rssi_told: tuple[int, float] | None = None
@@ -91,6 +96,13 @@ class Link:
         else:
             self._latest = ble_device, time.monotonic()
             self._sighted.set()
+
+    def redefined(self) -> None:
+        """The device definitions have changed: connects anew where that changes the device."""
+        if self._made is not None:
+            self._made.redefined()
+        else:
+            self._hurry.set()
 
     async def reach(self) -> Connection:
         """The connection, waited for a while if need be; Unreachable or Asleep."""
@@ -154,9 +166,16 @@ class Link:
                 with translating("connecting"):
                     await within(self._config.connect_timeout + CLEANS_UP_S, client.connect())
             opened = True
-            connection = Connection(
-                self.device, client, gone, self._port, self._config.operation_timeout
+            connection = self._made = Connection(
+                self.device,
+                client,
+                gone,
+                self._port,
+                self._config.operation_timeout,
+                folder=self._band.definitions,
+                name=ble_device.name or "",
             )
+            self._withdraw_all_but(connection.by_definition)
             await connection.open()
             self._came_up(connection)
             await connection.attend()
@@ -176,8 +195,14 @@ class Link:
         self._rssi_told = None
         self._tell_rssi()
 
+    def _withdraw_all_but(self, by_definition: frozenset[Path]) -> None:
+        """Ends what only a definition that no longer counts had said."""
+        for path in sorted(self._by_definition - by_definition):
+            self._port.withdraw(self.device, path)
+        self._by_definition = by_definition
+
     def _down(self) -> None:
-        self._connection = None
+        self._connection = self._made = None
         self._up.clear()
         # What was heard until now is of no use: BlueZ's own changes look like sightings too.
         self._latest = None

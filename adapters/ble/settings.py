@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path as FilePath
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field
@@ -24,6 +25,9 @@ class BleSection(Section):
 
     They are shown as asleep instead of offline: a Bluetooth device does not tell which it is.
     """
+    definitions: FilePath | None = Field(default=None, examples=["/etc/border-gateway/devices"])
+    """A folder with descriptions of devices that have characteristics of their own; changes in it
+    are taken over while the gateway runs. It may be the same as that of other adapters."""
     connect_timeout: Annotated[Duration, _Positive] = 15.0
     """How long one attempt to connect may take; other devices wait meanwhile."""
     operation_timeout: Annotated[Duration, _Positive] = 10.0

@@ -95,7 +95,7 @@ def decode(characteristic: Characteristic, data: bytes | bytearray) -> dict[int,
             units = {_UNITS: characteristic.units} if characteristic.units else {}
             return {characteristic.resource: number, **units}
         case Text():
-            text = _text(data)
+            text = plain_text(data)
             return {characteristic.resource: text} if text else {}
         case _:
             assert_never(characteristic)
@@ -112,7 +112,8 @@ def _number(row: Number, data: bytes | bytearray) -> int | float | None:
     return raw / 10**row.decimals if row.decimals else raw
 
 
-def _text(data: bytes | bytearray) -> str:
+def plain_text(data: bytes | bytearray) -> str:
+    """UTF-8 without what pads it; whatever is no UTF-8 is replaced."""
     # Fixed-size buffers are padded with NUL, blanks or erased flash, and may hold an older text.
     padding = b"\0\xff \t\r\n"
     content = data.strip(padding).partition(b"\0")[0].rstrip(padding)

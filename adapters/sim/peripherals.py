@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -23,6 +24,7 @@ ADVERTISING_INTERVAL_MS = 100.0
 
 _ATT_MTU = 23
 _JITTER_DB = 3
+_SHORT_UUIDS = 0xFFFF
 _WAITS_S = 10.0
 _HANG_UP_S = 3.0
 _STAYS_AWAKE_S = 2.0
@@ -37,7 +39,7 @@ _PROPERTIES = {
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """A characteristic: its UUID (16 bits), first value, and space-separated properties."""
+    """A characteristic: its UUID (16 or 128 bits), first value, and space-separated properties."""
 
     uuid: int
     value: bytes
@@ -232,7 +234,7 @@ class Peripheral:
         for name in spot.properties.split():
             properties |= _PROPERTIES[name]
         attribute = value.attribute = Characteristic(
-            UUID.from_16_bits(spot.uuid),
+            _uuid(spot.uuid),
             properties,
             Characteristic.Permissions.READABLE | Characteristic.Permissions.WRITEABLE,
             CharacteristicValue(read=read, write=write),
@@ -254,3 +256,7 @@ class Peripheral:
         self._connection = None
         self._accompanied.clear()
         self._alone.set()
+
+
+def _uuid(number: int) -> UUID:
+    return UUID.from_16_bits(number) if number <= _SHORT_UUIDS else UUID(str(uuid.UUID(int=number)))

@@ -11,6 +11,7 @@ from gateway.model import DeviceId, Path, Value
 from gateway.registry import Registry
 
 DEADLINE_S = 10.0
+_REGISTRY = Registry.builtin()
 
 
 class RecordingPort:
@@ -31,7 +32,7 @@ class RecordingPort:
 
     @property
     def registry(self) -> Registry:
-        return Registry([])
+        return _REGISTRY
 
     async def until(self, happened: Callable[[], object]) -> None:
         """Waits until something is so; fails with what was said instead."""

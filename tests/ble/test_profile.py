@@ -95,10 +95,10 @@ def test_the_whole_fields_of_a_truncated_value_can_be_had() -> None:
     made, _ = profile(0xCC07)
     with pytest.raises(Truncated) as cut:
         made.notified(10, sensor(1.0, "Cel")[:-1])
-    assert made.leading(10, cut.value).values == {TEMPERATURE: 1.0}
+    assert made.leading(10, b"", cut.value).values == {TEMPERATURE: 1.0}
     with pytest.raises(Truncated) as nothing:
         made.notified(10, b"\x00")
-    assert made.leading(10, nothing.value).values == {}
+    assert made.leading(10, b"", nothing.value).values == {}
 
 
 def test_numbers_that_are_none_are_dropped_and_the_rest_is_kept() -> None:
