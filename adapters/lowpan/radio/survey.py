@@ -100,6 +100,8 @@ async def survey(
                 heard.channel = channel
                 await asyncio.sleep(dwell_s)
             life.cancel()
-    except* RadioError as failed:
-        raise failed.exceptions[0] from None
+    except ExceptionGroup as failed:
+        if all(isinstance(error, RadioError) for error in failed.exceptions):
+            raise failed.exceptions[0] from None
+        raise
     return heard.networks()
