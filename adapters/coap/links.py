@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import unquote
 
+from adapters.coap import formats
 from adapters.coap.messages import Format
 from adapters.coap.tree import PRIVATE_OBJECTS, allows, define, root
 from gateway.events import Device, Resource
@@ -23,10 +24,6 @@ MEMO = 1_024
 _LISTS = frozenset({"rt", "if", "rel", "rev", "ct"})
 _UNQUOTED = frozenset({"ver"})  # LwM2M servers refuse it in quotes
 _VERSION = re.compile(r":\d+\.\d+$")
-
-_PACKS = (Format.SENML_JSON, Format.SENML_CBOR)
-_ONE_VALUE = (Format.TEXT, *_PACKS)
-_OCTETS = (Format.TEXT, Format.OPAQUE, *_PACKS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +75,7 @@ def describe(device: Device, resources: Sequence[Resource], registry: Registry) 
     """The links of a device: its root, then each object, instance and resource in path order."""
     base = root(device)
     title = (("title", printable(device.name)),) if device.name else ()
-    yield Link(base or "/", (("rt", "oma.lwm2m"), *title, ("ct", _formats(_PACKS))))
+    yield Link(base or "/", (("rt", "oma.lwm2m"), *title, ("ct", _numbers(formats.PACKS))))
     last = None
     for path, several in _paths(resources):
         if last is None or path.object != last.object:
@@ -116,7 +113,7 @@ def _instance(registry: Registry, object_id: int) -> tuple[tuple[str, str | None
     return (
         *_type(registry, object_id),
         ("if", "core.b"),
-        ("ct", _formats(_PACKS)),
+        ("ct", _numbers(formats.PACKS)),
         ("obs", None),
     )
 
@@ -128,12 +125,12 @@ def _resource(registry: Registry, path: Path, several: bool) -> tuple[tuple[str,
     attributes: tuple[tuple[str, str | None], ...] = (*_type(registry, path.object), interface)
     if definition and definition.operations in {Operations.EXECUTE, Operations.NONE}:
         return attributes
-    formats: tuple[Format, ...] = _ONE_VALUE
+    possible: tuple[Format, ...] = formats.ONE_VALUE
     if several:
-        formats = _PACKS
+        possible = formats.PACKS
     elif definition and definition.type is ResourceType.OPAQUE:
-        formats = _OCTETS
-    attributes = (*attributes, ("ct", _formats(formats)))
+        possible = formats.OCTETS
+    attributes = (*attributes, ("ct", _numbers(possible)))
     return (*attributes, ("obs", None)) if allows(registry, path, Operations.READ) else attributes
 
 
@@ -152,5 +149,5 @@ def _interface(definition: ResourceDefinition | None) -> str:
     return "core.s" if definition.mandatory else "core.rp"
 
 
-def _formats(formats: Iterable[Format]) -> str:
-    return " ".join(str(int(f)) for f in formats)
+def _numbers(possible: Iterable[Format]) -> str:
+    return " ".join(str(int(form)) for form in possible)

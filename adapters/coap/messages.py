@@ -75,8 +75,15 @@ class Format(IntEnum):
     TEXT = 0
     LINK = 40
     OPAQUE = 42
+    CBOR = 60
     SENML_JSON = 110
     SENML_CBOR = 112
+    SENML_XML = 310
+    ETCH_JSON = 320
+    ETCH_CBOR = 322
+    TLV = 11542
+    LWM2M_JSON = 11543
+    LWM2M_CBOR = 11544
 
 
 class Option(IntEnum):

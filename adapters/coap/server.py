@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import chain
 
-from adapters.coap import content, links, tree
+from adapters.coap import content, formats, links, tree
 from adapters.coap.blocks import Downloads, Uploads
 from adapters.coap.messages import (
     Code,
@@ -61,9 +61,9 @@ class Server:
         target = tree.locate(self._port, request.path)
         resources = tree.readable(self._port, target)
         form = content.choose(request.accept if form is None else form, target, resources)
-        payload = content.render(
-            target.device, resources, self._units(target, resources), form, self._port.registry
-        )
+        units = self._units(target, resources)
+        items = content.items(target.device, resources, units, self._port.registry)
+        payload = formats.write(items, form, target.path)
         return Response(
             Code.CONTENT, payload, form, max_age_s=self._max_age_s(target.device.id, resources)
         )
@@ -166,9 +166,10 @@ class Server:
         if request.query:
             raise InvalidValue("query parameters are not understood here")
         _check_secure(request)
-        definition = tree.define(self._port.registry, target.path)
         current = tree.existing(self._port, target)
-        values = content.parse(request.payload, request.content_format, target, definition, current)
+        values = content.parse(
+            request.payload, request.content_format, target, self._port.registry, current
+        )
         kept = tree.writes(self._port, target, values, replace=request.code == Code.PUT)
         return Write(target.device.id, kept, f"coap {request.origin}")
 

@@ -44,7 +44,7 @@ def locate(port: NorthPort, segments: Sequence[str]) -> Target:
     """The target of a Uri-Path; an error that says what is wrong with the path."""
     if not segments:
         raise NotAllowed("name an object: /3, or /{device}/{object}/{instance}/{resource}")
-    prefix, ids = ("", segments) if _ID.fullmatch(segments[0]) else (segments[0], segments[1:])
+    prefix, ids = split(segments)
     device = port.device(prefix)
     if device is None:
         raise NotFound("no such device")
@@ -57,6 +57,11 @@ def locate(port: NorthPort, segments: Sequence[str]) -> Target:
     if definition and not definition.multiple and target.path.resource_instance is not None:
         raise NotAllowed(f"{definition.name} has no resource instances")
     return target
+
+
+def split(segments: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """The prefix that some segments, at least one, begin with, and the ids that follow it."""
+    return ("", segments) if _ID.fullmatch(segments[0]) else (segments[0], segments[1:])
 
 
 def parse_ids(segments: Sequence[str]) -> Path:

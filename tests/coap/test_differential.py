@@ -43,7 +43,7 @@ def made_up(peers: tuple[Peer, Peer], dice: random.Random) -> list[bytes]:
         path = "/.well-known/core"
     more: list[tuple[int, bytes]] = []
     if dice.random() < 0.5:
-        more.append(accept(dice.choice([0, 40, 42, 60, 110, 110, 112, 112, 65_000])))
+        more.append(accept(dice.choice([0, 40, 42, 60, 110, 112, 310, 11_542, 11_544, 65_000])))
     if dice.random() < 0.2:
         more.append((23, bytes([dice.choice([0x00, 0x02, 0x06, 0x12, 0x22, 0x16, 0x07])])))
     if dice.random() < 0.2:
@@ -56,7 +56,7 @@ def made_up(peers: tuple[Peer, Peer], dice: random.Random) -> list[bytes]:
     if code in {Code.PUT, Code.POST}:
         payload = dice.choice([b"", b"1", b"0='a'", b'[{"n":"/light/3311/0/5850","vb":true}]'])
         if dice.random() < 0.8:
-            more.append(content_format(dice.choice([0, 0, 42, 110, 110, 60])))
+            more.append(content_format(dice.choice([0, 0, 42, 110, 110, 60, 11_542, 11_544])))
     token = dice.randbytes(dice.randint(0, 8))
     return [
         peer.request(path, *more, code=code, payload=payload, kind=kind, token=token)

@@ -26,6 +26,9 @@ FILTERS = [v for v in VECTORS.values() if "query" in v and "document" in v]
 DOCUMENTS = [v for v in VECTORS.values() if v["area"] == "link-format" and "text" in v]
 EXECUTES = [v for v in VECTORS.values() if v["area"] == "execute"]
 
+PACKS = "110 112 310 11542 11544"
+ONE = f"0 60 {PACKS}"
+
 _TARGET = re.compile(r"<([^>]*)>")
 _PARAMETER = re.compile(r';([^=;,"]+)(?:=(?:"((?:[^"\\]|\\.)*)"|([^;,"]*)))?')
 _NEXT = re.compile(r", *|$")
@@ -88,24 +91,24 @@ def test_a_device_shows_its_root_its_objects_with_version_and_what_is_in_them(
     device = home.north.device("weather")
     assert device
     links = [str(link) for link in describe(device, home.north.resources(STATION), BUILTIN)]
-    assert links[0] == '</weather>;rt="oma.lwm2m";title="a name";ct="110 112"'
+    assert links[0] == '</weather>;rt="oma.lwm2m";title="a name";ct="110 112 310 11542 11544"'
     assert "</weather/3303>;ver=1.1" in links
     assert "</weather/3>;ver=1.2" in links
     of_temperature = [link for link in links if "/3303/0" in link]
     urn = 'rt="urn:oma:lwm2m:ext:3303"'
     assert of_temperature == [
-        f'</weather/3303/0>;{urn};if="core.b";ct="110 112";obs',
+        f'</weather/3303/0>;{urn};if="core.b";ct="{PACKS}";obs',
         f'</weather/3303/0/5605>;{urn};if="core.a"',
-        f'</weather/3303/0/5700>;{urn};if="core.s";ct="0 110 112";obs',
-        f'</weather/3303/0/5701>;{urn};if="core.rp";ct="0 110 112";obs',
+        f'</weather/3303/0/5700>;{urn};if="core.s";ct="{ONE}";obs',
+        f'</weather/3303/0/5701>;{urn};if="core.rp";ct="{ONE}";obs',
     ]
 
 
 def test_octets_arrays_and_what_can_be_set_are_told_apart(home: HubBench) -> None:
     links = links_of(home)
     by_href = {link[1 : link.index(">")]: link for link in links}
-    assert by_href["/light/3339/0/5522"].endswith('ct="0 42 110 112";obs')
-    assert by_href["/weather/3/0/11"].endswith('if="core.s";ct="110 112";obs')
+    assert by_href["/light/3339/0/5522"].endswith('ct="0 42 60 110 112 310 11542 11544";obs')
+    assert by_href["/weather/3/0/11"].endswith('if="core.s";ct="110 112 310 11542 11544";obs')
     assert 'if="core.a"' in by_href["/light/3311/0/5850"]
     assert 'if="core.p"' in by_href["/light/3311/0/5851"]
     assert by_href["/light/3311"] == "</light/3311>"
@@ -113,7 +116,7 @@ def test_octets_arrays_and_what_can_be_set_are_told_apart(home: HubBench) -> Non
 
 def test_the_gateways_own_objects_have_no_prefix(home: HubBench) -> None:
     links = links_of(home)
-    assert links[0] == '</>;rt="oma.lwm2m";title="gateway";ct="110 112"'
+    assert links[0] == '</>;rt="oma.lwm2m";title="gateway";ct="110 112 310 11542 11544"'
     assert "</25>;ver=2.0" in links
     assert any(link.startswith("</25/1/3>;") for link in links)
 
