@@ -17,9 +17,9 @@ from aiocoap import Context
 from adapters.coap import datagram, tree
 from adapters.coap.commands import Commands
 from adapters.coap.datagram import Datagram, Type
-from adapters.coap.messages import Code, Peer, Refusal, Request, Response, refused
+from adapters.coap.messages import Code, Format, Peer, Refusal, Request, Response, refused
 from adapters.coap.observe import UPPER_HALF, Observer, Observers
-from adapters.coap.server import WELL_KNOWN_CORE, Server
+from adapters.coap.server import Server
 from adapters.coap.udp import UdpSocket, peer_name
 from gateway.errors import Busy, DecodeError
 from gateway.ports import NorthPort
@@ -189,7 +189,7 @@ class Front:
             self.observers.cancel(peer, message.token)
         response = self._server.read(request)
         first_block = request.block2 is None or request.block2.number == 0
-        if request.observe != 0 or not first_block or request.path == WELL_KNOWN_CORE:
+        if request.observe != 0 or not first_block or response.format is Format.LINK:
             return response
         if response.code >= Code.BAD_REQUEST:
             self.observers.cancel(peer, message.token)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from urllib.parse import unquote
 
 from adapters.coap import formats
+from adapters.coap.attributes import Attached, Attributes
 from adapters.coap.messages import Format
-from adapters.coap.tree import PRIVATE_OBJECTS, allows, define, root
+from adapters.coap.tree import PRIVATE_OBJECTS, Target, allows, define, root
 from gateway.events import Device, Resource
 from gateway.model import Operations, Path, ResourceType, printable
 from gateway.registry import Registry, ResourceDefinition
@@ -22,7 +24,7 @@ MEMO = 1_024
 """Attributes kept by kind of link: devices of one model share them, in time and in memory."""
 
 _LISTS = frozenset({"rt", "if", "rel", "rev", "ct"})
-_UNQUOTED = frozenset({"ver"})  # LwM2M servers refuse it in quotes
+_UNQUOTED = {"ver", "dim", *(field.name for field in fields(Attributes))}  # as LwM2M has them
 _VERSION = re.compile(r":\d+\.\d+$")
 
 
@@ -84,6 +86,32 @@ def describe(device: Device, resources: Sequence[Resource], registry: Registry) 
             yield Link(f"{base}{path.upto(2)}", _instance(registry, path.object))
         yield Link(f"{base}{path}", _resource(registry, path, several))
         last = path
+
+
+def discover(
+    target: Target,
+    resources: Iterable[Resource],
+    attached: Attached,
+    registry: Registry,
+    depth: int | None = None,
+) -> Iterator[Link]:
+    """What a Discover of the target shows: itself and the tree below it (LwM2M Core 6.3.2).
+
+    The links have no prefix (Gateway 8.3.1). The target shows what attributes are in force for it,
+    the others what is attached to them. `depth` in levels; None is down to the resources, and to
+    the instances of one resource.
+    """
+    top, device = target.path, target.device.id
+    if depth is None:
+        depth = 2 if len(top) == 1 else 1
+    paths = [resource.path for resource in resources]
+    dimensions = Counter(path.upto(3) for path in paths if len(path) == 4)
+    levels = range(len(top), len(top) + depth + 1)
+    for path in dict.fromkeys(p.upto(n) for p in paths for n in levels if n <= len(p)):
+        version = _version(registry, path.object) if len(path) == 1 else ()
+        dimension = (("dim", str(dimensions[path])),) if path in dimensions else ()
+        in_force = attached.effective if path == top else attached.at
+        yield Link(str(path), (*version, *dimension, *in_force(device, path).parameters()))
 
 
 def _paths(resources: Iterable[Resource]) -> Iterator[tuple[Path, bool]]:

@@ -5,12 +5,14 @@ One for all listeners; knows no datagram and no socket.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain
 
 from adapters.coap import content, formats, links, tree
+from adapters.coap.attributes import Attached
 from adapters.coap.blocks import Downloads, Uploads
 from adapters.coap.messages import (
     Code,
@@ -22,12 +24,14 @@ from adapters.coap.messages import (
     whole_seconds,
 )
 from adapters.coap.tree import Target
-from gateway.errors import GatewayError, InvalidValue, WritesDisabled
+from gateway.errors import GatewayError, InvalidValue, NotAllowed, WritesDisabled
 from gateway.events import Execute, Resource, Write
 from gateway.model import DeviceId, Path
 from gateway.ports import NorthPort
 
 WELL_KNOWN_CORE = (".well-known", "core")
+
+_DEPTH = re.compile(r"depth=([0-3])")
 
 LINKS_MAX_AGE_S = 60
 """How long a list of links may be taken for current: devices seldom come and go."""
@@ -37,6 +41,7 @@ class Server:
     """What all listeners of the adapter share: the tree, the links, the transfers under way."""
 
     def __init__(self, port: NorthPort) -> None:
+        self.attached = Attached()
         self._port = port
         self._links: dict[DeviceId, tuple[Sequence[links.Link], str]] = {}
         self._lost = 0
@@ -55,6 +60,8 @@ class Server:
 
     def _content(self, request: Request, form: Format | None) -> Response:
         if request.path == WELL_KNOWN_CORE:
+            return self._list_links(request)
+        if form is None and request.accept is Format.LINK:
             return self._discover(request)
         if request.query:
             raise InvalidValue("query parameters are not understood here")
@@ -70,7 +77,7 @@ class Server:
 
     def source(self, request: Request) -> Callable[[], object] | None:
         """A quick call that gives something else once a GET would show something else."""
-        if request.path == WELL_KNOWN_CORE:
+        if request.path == WELL_KNOWN_CORE or request.accept is Format.LINK:
             return None
         target = tree.locate(self._port, request.path)
         here = (target.device.id, target.path)
@@ -94,6 +101,22 @@ class Server:
     # --- discovery ---
 
     def _discover(self, request: Request) -> Response:
+        """Answers LwM2M's Discover of an object, an instance or a resource."""
+        target = tree.locate(self._port, request.path)
+        if target.path.resource_instance is not None:
+            raise NotAllowed("discover an object, an instance or a resource")
+        depth = None
+        for parameter in request.query:
+            match = _DEPTH.fullmatch(parameter)
+            if match is None or depth is not None:
+                raise InvalidValue("a discover knows depth=0 to depth=3")
+            depth = int(match[1])
+        resources = tree.existing(self._port, target)
+        found = links.discover(target, resources, self.attached, self._port.registry, depth)
+        payload = ",".join(map(str, found)).encode()
+        return Response(Code.CONTENT, payload, Format.LINK, max_age_s=LINKS_MAX_AGE_S)
+
+    def _list_links(self, request: Request) -> Response:
         if request.accept not in {None, Format.LINK}:
             raise Refusal(Code.NOT_ACCEPTABLE, "accept 40 here")
         described = self._described()

@@ -110,7 +110,7 @@ def test_a_read_is_answered_as_lwm2m_says(server: Server, path: str, code: Code)
         ("/weather/3/0/11", TEXT, None),
         ("/weather/3303/0/5700", OPAQUE, None),
         ("/weather/3303/0", OPAQUE, None),
-        ("/weather/3303/0", Format.LINK, None),
+        ("/weather/3303/0", Format.LINK, Format.LINK),
         ("/.well-known/core", None, Format.LINK),
         ("/.well-known/core", JSON, None),
     ],
