@@ -88,7 +88,7 @@ class Coap:
         try:
             async with asyncio.TaskGroup() as tasks:
                 for front in fronts:
-                    tasks.create_task(front.keep_telling())
+                    tasks.create_task(front.notifier.keep_telling())
                 await self._tell(fronts)
         finally:
             for front in fronts:
@@ -130,9 +130,12 @@ class Coap:
             for event in events:
                 if not isinstance(event, Change):
                     self._server.forget_links(event.device)
+                if isinstance(event, Removed):
+                    self._server.attached.forget(event.device, event.path)
             for front in fronts:
-                concerned = (o for event in events for o in _concerned(front.observers, event))
-                await front.tell(list(dict.fromkeys(concerned)))
+                observers = front.notifier.observers
+                concerned = (o for event in events for o in _concerned(observers, event))
+                await front.notifier.tell(list(dict.fromkeys(concerned)))
 
 
 def _concerned(observers: Observers, event: Event) -> Iterable[Observer]:

@@ -59,6 +59,10 @@ class Attributes:
         """These, and what is inherited where nothing is set here."""
         return replace(inherited, **dict(self._set()))
 
+    def of_several(self) -> Attributes:
+        """These without what compares one resource's values."""
+        return replace(self, gt=None, lt=None, st=None, band=None, edge=None)
+
     def parameters(self) -> Iterator[tuple[str, str]]:
         """What is set, as a Discover shows it: names and values of link parameters."""
         return ((name, to_text(value)) for name, value in self._set())
@@ -106,6 +110,8 @@ class Attached:
 
     def effective(self, device: DeviceId, path: Path) -> Attributes:
         """What is attached to the path or inherited from what it lies in."""
+        if not self._attached:  # as with most
+            return NONE
         levels = (self.at(device, path.upto(depth)) for depth in range(1, len(path) + 1))
         return reduce(lambda above, here: here.over(above), levels, NONE)
 

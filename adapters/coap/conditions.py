@@ -1,4 +1,4 @@
-"""When an observer is notified of what (LwM2M Core 6.4.2, conditional-attributes-12, RFC 7641 4.5).
+"""When an observer is notified of what (LwM2M Core 6.4.2, conditional-attributes-12).
 
 One observation's state, fed with samples and the time; knows no path, no message, no timer. Every
 condition compares with the value that was last reported, not with the sample before: slow drift
@@ -8,48 +8,38 @@ is seen. An edge alone is between two samples.
 from __future__ import annotations
 
 import math
-from enum import Enum
 
 from adapters.coap.attributes import Attributes
 from gateway.model import Value
 
-CONFIRM_EVERY_S = 86_400.0
-"""An observer that confirmed nothing for this long is asked, even if nothing changed."""
-
-
-class Notify(Enum):
-    """How to send the newest value."""
-
-    NON = "non-confirmable"
-    CON = "confirmable"
+Compared = Value | tuple[object, ...]
+"""The value of what is observed; of several resources, all their values."""
 
 
 class Conditions:
     """What one observer was told, and whether it must be told more.
 
     `rule` is what is in force for it (`attributes.in_force`). `value` was just reported, by the
-    answer that began the observation; it is None, as every sample is, where several resources are
-    observed: then each sample is a change of any of them. Every Notify that is returned counts as
-    sent at that moment.
+    answer that began the observation. What is to be told counts as sent at that moment.
     """
 
     __slots__ = (
-        "_confirmed_at", "_evaluated", "_evaluated_at", "_fresh", "_pending", "_reported",
-        "_reported_at", "_sample", "rule",
+        "_evaluated", "_evaluated_at", "_fresh", "_pending", "_reported", "_reported_at",
+        "_sample", "rule",
     )  # fmt: skip
 
-    def __init__(self, rule: Attributes, value: Value | None, now: float) -> None:
+    def __init__(self, rule: Attributes, value: Compared, now: float) -> None:
         self.rule = rule
-        self._evaluated_at = self._confirmed_at = now
-        self.reported(value, now, confirmable=False)
+        self._evaluated_at = now
+        self.reported(value, now)
 
-    def sample(self, value: Value | None, now: float) -> Notify | None:
+    def sample(self, value: Compared, now: float) -> bool:
         """Takes a new value; whether to send it now. If not, `next_deadline` may have moved."""
         self._sample = value
         self._fresh = True
         return self.due(now)
 
-    def due(self, now: float) -> Notify | None:
+    def due(self, now: float) -> bool:
         """Whether to send the newest value because it has become time."""
         rule = self.rule
         ripe = self._fresh and now >= self._evaluated_at + (rule.epmin or 0)
@@ -58,20 +48,16 @@ class Conditions:
             self._evaluated = self._sample
             self._evaluated_at = now
             self._fresh = False
-        if (
-            (self._pending and now >= self._allowed_at())
-            or (rule.pmax and now >= self._reported_at + rule.pmax)
-            or now >= self._confirm_at()
-        ):
-            confirmable = bool(rule.con) or now >= self._confirmed_at + CONFIRM_EVERY_S
-            self.reported(self._sample, now, confirmable=confirmable)
-            return Notify.CON if confirmable else Notify.NON
-        return None
+        overdue = bool(rule.pmax) and now >= self._reported_at + (rule.pmax or 0)
+        if overdue or (self._pending and now >= self._allowed_at()):
+            self.reported(self._sample, now)
+            return True
+        return False
 
     def next_deadline(self) -> float:
-        """When `due` has something to do, unless a sample comes before."""
+        """When `due` has something to do, unless a sample comes before; infinite if never."""
         rule = self.rule
-        deadline = self._confirm_at()
+        deadline = math.inf
         if rule.pmax:
             deadline = min(deadline, self._reported_at + rule.pmax)
         if self._pending:
@@ -82,33 +68,24 @@ class Conditions:
             deadline = min(deadline, self._evaluated_at + rule.epmax)
         return deadline
 
-    def reported(self, value: Value | None, now: float, *, confirmable: bool) -> None:
+    def reported(self, value: Compared, now: float) -> None:
         """Takes note of what was sent, where that was not the moment of a Notify."""
         self._reported = self._sample = self._evaluated = value
         self._reported_at = now
         self._pending = self._fresh = False
-        if confirmable:
-            self._confirmed_at = now
 
-    def change(self, rule: Attributes, now: float) -> Notify | None:
+    def change(self, rule: Attributes, now: float) -> bool:
         """Puts other attributes in force at once; the times that passed count (Core 7.3.2)."""
         self.rule = rule
-        if self._sample is not None:
-            self._fresh = True
+        self._fresh = True
         return self.due(now)
 
     def _allowed_at(self) -> float:
         return self._reported_at + (self.rule.pmin or 0)
 
-    def _confirm_at(self) -> float:
-        """When to ask whether the observer is still there."""
-        return max(self._confirmed_at + CONFIRM_EVERY_S, self._allowed_at())
-
     def _reason(self) -> bool:
         """Whether the newest sample is to be reported, now or when pmin is over."""
         rule, value, last = self.rule, self._sample, self._reported
-        if value is None:
-            return self._pending or self._fresh
         if rule.edge is not None:
             return value == rule.edge and (self._pending or value != self._evaluated)
         if rule.gt is None and rule.lt is None and rule.st is None:

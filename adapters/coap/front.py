@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass, replace
-from itertools import count
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from aiocoap import Context
 
-from adapters.coap import datagram, tree
+from adapters.coap import datagram
 from adapters.coap.commands import Commands
 from adapters.coap.datagram import Datagram, Type
-from adapters.coap.messages import Code, Format, Peer, Refusal, Request, Response, refused
-from adapters.coap.observe import UPPER_HALF, Observer, Observers
+from adapters.coap.messages import Code, Peer, Refusal, Request, Response, refused
+from adapters.coap.notifier import Notifier
+from adapters.coap.observe import UPPER_HALF, Observers
 from adapters.coap.server import Server
 from adapters.coap.udp import UdpSocket, peer_name
 from gateway.errors import Busy, DecodeError
@@ -29,20 +29,11 @@ log = logging.getLogger(__name__)
 DRAIN = 128
 """Datagrams read in one turn of the event loop: enough to be quick, little enough to be fair."""
 
-BURST = 64
-"""Notifications sent before ACKs are read: more would overflow receive buffers on the way back."""
-
 PREPARED = 4_096
 """Requests kept with their answers; when they are more, all are dropped and made anew. 2 MB."""
 
 PREPARED_S = 1.0
 """A prepared answer is used this long, so that its Max-Age is right to the second."""
-
-TICK_S = 0.5
-"""How often overdue acknowledgements are looked for; ACK_TIMEOUT is four times that."""
-
-QUIET_TICKS = 120
-"""How often those are looked for who acknowledged nothing for a day: once a minute."""
 
 _ANSWERS = {0x40 | t: 0x60 | t for t in range(9)} | {0x50 | t: 0x50 | t for t in range(9)}
 """First octet of a CON or NON request (with its token length): that of the answer."""
@@ -81,13 +72,12 @@ class Front:
         context: Context,
     ) -> None:
         self.socket = socket
-        self.observers = observers
+        self.notifier = Notifier(server, port, observers, self._send)
         self._server = server
         self._port = port
         self._commands = Commands(context, socket, self._send)
         self._loop = asyncio.get_running_loop()
         self._prepared: dict[bytes, Prepared] = {}
-        self._notices: dict[Hashable, tuple[float, Code, bytes]] = {}
         self._loop.add_reader(socket.fileno(), self._readable)
 
     def stop(self) -> None:
@@ -157,7 +147,8 @@ class Front:
                 self._answer(message, refused(error), peer)
             return
         if request.code == Code.GET:
-            response = self._read(request, message, peer)
+            con = message.type is Type.CON
+            response = self.notifier.read(request, message.token, peer, confirmable=con)
             self._prepare(request, response, data)
             self._answer(message, response, peer)
         elif reason := self._commands.take(message, data, peer, self._loop.time()):
@@ -182,92 +173,10 @@ class Front:
             until = self._loop.time() + PREPARED_S
             self._prepared[options] = Prepared(source, source(), until, tail)
 
-    # --- observing ---
-
-    def _read(self, request: Request, message: Datagram, peer: Peer) -> Response:
-        if request.observe == 1:
-            self.observers.cancel(peer, message.token)
-        response = self._server.read(request)
-        first_block = request.block2 is None or request.block2.number == 0
-        if request.observe != 0 or not first_block or response.format is Format.LINK:
-            return response
-        if response.code >= Code.BAD_REQUEST:
-            self.observers.cancel(peer, message.token)
-            return response
-        target = tree.locate(self._port, request.path)
-        observer = self.observers.register(
-            peer,
-            message.token,
-            request,
-            response.format,
-            (target.device.id, target.path),
-            confirmable=message.type is Type.CON,
-            now=self._loop.time(),
-        )
-        if observer is None:
-            self._port.count("coap_observers_refused")
-            return response
-        return replace(response, observe=self.observers.next_number())
-
-    async def tell(self, observers: Iterable[Observer]) -> None:
-        """Notifies of a change: the newest value, to each once, reading ACKs in between."""
-        self._notices.clear()
-        sent = 0
-        for observer in observers:
-            if self.observers.wants(observer):
-                self._notify(observer)
-                sent += 1
-                if sent % BURST == 0:
-                    await asyncio.sleep(0)
-
-    def _notify(self, observer: Observer) -> None:
-        now = self._loop.time()
-        code, tail = self._notice(observer, now)
-        if code >= Code.BAD_REQUEST:
-            self.observers.retire(observer)
-        notification = self.observers.notification(observer, code, tail, now)
-        self._send(notification, observer.endpoint.peer)
-
-    def _notice(self, observer: Observer, now: float) -> tuple[Code, bytes]:
-        """Code and octets of a notification; the same for all who asked the same."""
-        request = observer.request
-        key = (request.path, request.query, observer.format, request.block2)
-        until, code, tail = self._notices.get(key, (0.0, Code.CONTENT, b""))
-        if now < until:
-            return code, tail
-        asked = replace(request, peer=observer.endpoint.peer)
-        response = self._server.read(asked, observer.format)
-        if response.code < Code.BAD_REQUEST:
-            response = replace(response, observe=self.observers.next_number())
-        tail = datagram.encode_tail(response.options(), response.payload)
-        if response.block2 is None:  # the blocks that follow are kept for each client
-            self._notices[key] = (now + PREPARED_S, response.code, tail)
-        return response.code, tail
-
     def _conclude(self, data: bytes, peer: Peer) -> None:
         """Takes an empty ACK or RST: of a notification, or of a command's late answer."""
-        mid = _mid(data)
-        if not self.observers.sent(peer, mid):
+        if not self.notifier.conclude(peer, _mid(data), reset=data[0] == _RST):
             self._commands.conclude(data, peer)
-        elif data[0] == _RST:
-            self.observers.reset(peer, mid)
-        elif behind := self.observers.acknowledged(peer, mid, self._loop.time()):
-            self._notify(behind)
-
-    async def keep_telling(self) -> None:
-        """Repeats what was not acknowledged, until cancelled."""
-        for tick in count(1):
-            await asyncio.sleep(TICK_S)
-            now = self._loop.time()
-            for sent, observer in enumerate(self.observers.overdue(now), 1):
-                if observer.stale and observer.registered:
-                    self._notify(observer)
-                else:
-                    self._send(observer.datagram, observer.endpoint.peer)
-                if sent % BURST == 0:
-                    await asyncio.sleep(0)
-            if tick % QUIET_TICKS == 0:
-                await self.tell(self.observers.unconfirmed(now))
 
     # --- datagrams out ---
 
@@ -285,7 +194,7 @@ class Front:
 
     def _hear_refusals(self) -> None:
         for peer in self.socket.refusals():
-            self.observers.unreachable(peer)
+            self.notifier.observers.unreachable(peer)
 
 
 def _head_of_content(data: bytes) -> bytes:

@@ -147,6 +147,11 @@ class Request:
     secure: bool = True
 
     @property
+    def observes(self) -> bool:
+        """Whether it begins or ends an observation, or fetches more of what one began with."""
+        return self.observe in {0, 1} or (self.block2 is not None and self.block2.number > 0)
+
+    @property
     def transfer(self) -> Hashable:
         """What all blocks of one transfer have in common (RFC 7959 2.4, RFC 9175 3.3)."""
         return self.peer, self.code, self.path, self.query, self.accept, self.request_tag

@@ -7,14 +7,17 @@ endpoint on its own, in the lower half; the upper half is for everything else th
 
 from __future__ import annotations
 
+import math
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from sys import intern
 
+from adapters.coap.conditions import Conditions
 from adapters.coap.datagram import Type, head
 from adapters.coap.messages import Format, Peer, Request
 from gateway.model import DeviceId, Path
+from gateway.timer_wheel import TimerWheel
 
 ACK_TIMEOUT_S = 2.0
 """First wait for an acknowledgement; doubled each time (RFC 7252 4.8)."""
@@ -31,6 +34,9 @@ CONFIRM_QUIET_S = 86_400.0
 LOWER_HALF = 0x7FFF
 UPPER_HALF = 0x8000
 
+Observed = tuple[DeviceId, Path | None]
+"""What is observed: a path of a device, or the whole device."""
+
 
 @dataclass(slots=True, eq=False)
 class Endpoint:
@@ -45,18 +51,19 @@ class Endpoint:
 class Observer:
     """One observation, in a format that stays (RFC 7641 4.2).
 
-    `request` names no peer, since all who ask the same have one. `datagram` is the notification
-    that awaits its acknowledgement, `deadline` when that is overdue.
+    `request` names no peer, since all who ask the same have one. Without `conditions`, every
+    change is told, confirmably if it was asked so. `datagram` is the notification that awaits its
+    acknowledgement, `deadline` when that is overdue.
     """
 
     endpoint: Endpoint
     token: bytes
     request: Request
     format: Format | None
-    device: DeviceId
-    path: Path
+    targets: Sequence[Observed]
     confirmable: bool
     confirmed_at: float
+    conditions: Conditions | None = None
     registered: bool = True
     mid: int = -1
     awaiting: bool = False
@@ -78,7 +85,8 @@ class Observers:
         self._number = number
         self._endpoints: dict[Peer, Endpoint] = {}
         self._by_mid: dict[tuple[Peer, int], Observer] = {}
-        self._by_path: dict[DeviceId, dict[Path, dict[Observer, None]]] = {}
+        self._by_path: dict[DeviceId, dict[Path | None, dict[Observer, None]]] = {}
+        self._timers: TimerWheel[Observer] = TimerWheel(0.0)
         self._count = 0
 
     def __len__(self) -> int:
@@ -97,10 +105,11 @@ class Observers:
         token: bytes,
         request: Request,
         form: Format | None,
-        target: tuple[DeviceId, Path],
+        targets: Sequence[Observed],
         *,
         confirmable: bool,
         now: float,
+        conditions: Conditions | None = None,
     ) -> Observer | None:
         """Adds an observation, in place of one with the same token; None if there is no room."""
         endpoint = self._endpoints.get(peer)  # its message IDs go on
@@ -109,24 +118,26 @@ class Observers:
         self.cancel(peer, token)
         if self._count >= self._limit or len(endpoint.observers) >= self._limit_per_peer:
             return None
-        request, target = self._shared(replace(request, peer=None), target)
-        observer = Observer(endpoint, token, request, form, *target, confirmable, now)
+        request, targets = self._shared(replace(request, peer=None), targets)
+        observer = Observer(endpoint, token, request, form, targets, confirmable, now, conditions)
         self._endpoints[endpoint.peer] = endpoint
         endpoint.observers[token] = observer
-        self._by_path.setdefault(observer.device, {}).setdefault(observer.path, {})[observer] = None
+        for device, path in targets:
+            self._by_path.setdefault(device, {}).setdefault(path, {})[observer] = None
         self._count += 1
+        self.schedule(observer)
         return observer
 
     def _shared(
-        self, request: Request, target: tuple[DeviceId, Path]
-    ) -> tuple[Request, tuple[DeviceId, Path]]:
+        self, request: Request, targets: Sequence[Observed]
+    ) -> tuple[Request, Sequence[Observed]]:
         """What the last who asked there has, if it asked the same: half a kilobyte saved."""
-        device, path = target
+        device, path = targets[0]
         there = self._by_path.get(device, {}).get(path, {})
         neighbour = next(reversed(there), None)
-        if neighbour and neighbour.request == request:
-            return neighbour.request, (neighbour.device, neighbour.path)
-        return request, target
+        if neighbour and neighbour.request == request and neighbour.targets == targets:
+            return neighbour.request, neighbour.targets
+        return request, targets
 
     def cancel(self, peer: Peer, token: bytes) -> None:
         """Forgets one observation, if it is there."""
@@ -156,24 +167,41 @@ class Observers:
         """Tells it of no more changes; what is under way to it still counts."""
         if observer.registered:
             observer.registered = False
-            paths = self._by_path[observer.device]
-            del paths[observer.path][observer]
-            if not paths[observer.path]:
-                del paths[observer.path]
-            if not paths:
-                del self._by_path[observer.device]
+            self._timers.cancel(observer)
+            for device, path in observer.targets:
+                paths = self._by_path[device]
+                del paths[path][observer]
+                if not paths[path]:
+                    del paths[path]
+                if not paths:
+                    del self._by_path[device]
 
     def at(self, device: DeviceId, path: Path) -> Iterator[Observer]:
         """Who observes the path or something that it lies in."""
         if paths := self._by_path.get(device):
+            yield from paths.get(None, ())
             for depth in range(1, len(path) + 1):
                 yield from paths.get(path.upto(depth), ())
 
     def around(self, device: DeviceId, path: Path | None) -> Iterator[Observer]:
         """Who observes the path, what it lies in, or what lies in it; None is the whole device."""
         for observed, observers in self._by_path.get(device, {}).items():
-            if path is None or observed.covers(path) or path.covers(observed):
+            if path is None or observed is None or observed.covers(path) or path.covers(observed):
                 yield from observers
+
+    # --- when they are told ---
+
+    def schedule(self, observer: Observer) -> None:
+        """Takes note of when its conditions are to be looked at again."""
+        self._timers.cancel(observer)
+        if observer.conditions and observer.registered:
+            deadline = observer.conditions.next_deadline()
+            if math.isfinite(deadline):
+                self._timers.set(observer, deadline)
+
+    def due(self, now: float) -> list[Observer]:
+        """Whose conditions are to be looked at now; they are not scheduled any more."""
+        return self._timers.expired(now)
 
     # --- what they are told ---
 
@@ -188,7 +216,10 @@ class Observers:
         endpoint = observer.endpoint
         self._by_mid.pop((endpoint.peer, observer.mid), None)
         endpoint.mid = mid = (endpoint.mid + 1) & LOWER_HALF
-        confirmable = observer.confirmable or not observer.registered
+        confirmable = observer.confirmable
+        if observer.conditions:
+            confirmable = bool(observer.conditions.rule.con)
+        confirmable = confirmable or not observer.registered
         confirmable = confirmable or now - observer.confirmed_at >= CONFIRM_NON_S
         kind = Type.CON if confirmable else Type.NON
         if confirmable and not observer.awaiting:

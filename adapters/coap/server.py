@@ -12,7 +12,7 @@ from functools import partial
 from itertools import chain
 
 from adapters.coap import content, formats, links, tree
-from adapters.coap.attributes import Attached
+from adapters.coap.attributes import Attached, Attributes, in_force, requested
 from adapters.coap.blocks import Downloads, Uploads
 from adapters.coap.messages import (
     Code,
@@ -23,6 +23,7 @@ from adapters.coap.messages import (
     refused,
     whole_seconds,
 )
+from adapters.coap.observe import Observed
 from adapters.coap.tree import Target
 from gateway.errors import GatewayError, InvalidValue, NotAllowed, WritesDisabled
 from gateway.events import Execute, Resource, Write
@@ -42,6 +43,7 @@ class Server:
 
     def __init__(self, port: NorthPort) -> None:
         self.attached = Attached()
+        self.watchers: list[Callable[[DeviceId, Path], None]] = []
         self._port = port
         self._links: dict[DeviceId, tuple[Sequence[links.Link], str]] = {}
         self._lost = 0
@@ -63,17 +65,18 @@ class Server:
             return self._list_links(request)
         if form is None and request.accept is Format.LINK:
             return self._discover(request)
-        if request.query:
-            raise InvalidValue("query parameters are not understood here")
         target = tree.locate(self._port, request.path)
         resources = tree.readable(self._port, target)
+        max_age_s = self._max_age_s(target.device.id, resources)
+        if request.observes:
+            max_age_s = _within(max_age_s, self._rule(request, target, resources))
+        elif request.query:
+            raise InvalidValue("query parameters are for an Observe")
         form = content.choose(request.accept if form is None else form, target, resources)
         units = self._units(target, resources)
         items = content.items(target.device, resources, units, self._port.registry)
         payload = formats.write(items, form, target.path)
-        return Response(
-            Code.CONTENT, payload, form, max_age_s=self._max_age_s(target.device.id, resources)
-        )
+        return Response(Code.CONTENT, payload, form, max_age_s=max_age_s)
 
     def source(self, request: Request) -> Callable[[], object] | None:
         """A quick call that gives something else once a GET would show something else."""
@@ -97,6 +100,26 @@ class Server:
         return min(
             (whole_seconds(self._port.max_age_s(device, r.path)) for r in resources), default=0
         )
+
+    # --- observing ---
+
+    def targets(self, request: Request) -> Sequence[Observed]:
+        """What an Observe that was answered observes."""
+        target = tree.locate(self._port, request.path)
+        return [(target.device.id, target.path)]
+
+    def rule(self, request: Request) -> Attributes:
+        """What is in force for an Observe: what its query asks for, else what is attached."""
+        target = tree.locate(self._port, request.path)
+        return self._rule(request, target, tree.readable(self._port, target))
+
+    def _rule(self, request: Request, target: Target, resources: Sequence[Resource]) -> Attributes:
+        one = content.single(target, resources)
+        definition = tree.define(self._port.registry, target.path)
+        rule = requested(request.query, content.kind(definition, one.value) if one else None)
+        if rule is None:
+            rule = self.attached.effective(target.device.id, target.path)
+        return in_force(rule if one else rule.of_several())
 
     # --- discovery ---
 
@@ -161,12 +184,26 @@ class Server:
             composite = request.path == () and request.code in {Code.FETCH, Code.IPATCH}
             raise Refusal(Code.NOT_IMPLEMENTED if composite else Code.METHOD_NOT_ALLOWED)
         target = tree.locate(self._port, request.path)
+        if request.code == Code.PUT and request.query and not _has_content(request):
+            return self._write_attributes(request, target)
         command = (
             self._execute(request, target)
             if self._is_execute(request, target)
             else self._write(request, target)
         )
         await self._port.execute(command)
+        return Response(Code.CHANGED)
+
+    def _write_attributes(self, request: Request, target: Target) -> Response:
+        resources = tree.readable(self._port, target)
+        _check_secure(request)
+        kind = None
+        if target.path.resource is not None:
+            definition = tree.define(self._port.registry, target.path)
+            kind = content.kind(definition, resources[0].value)
+        self.attached.write(target.device.id, target.path, request.query, kind)
+        for watcher in self.watchers:
+            watcher(target.device.id, target.path)
         return Response(Code.CHANGED)
 
     def _is_execute(self, request: Request, target: Target) -> bool:
@@ -195,6 +232,15 @@ class Server:
         )
         kept = tree.writes(self._port, target, values, replace=request.code == Code.PUT)
         return Write(target.device.id, kept, f"coap {request.origin}")
+
+
+def _has_content(request: Request) -> bool:
+    return request.content_format is not None or bool(request.payload)
+
+
+def _within(max_age_s: int, rule: Attributes) -> int:
+    """A Max-Age, but not longer than the next notification takes (conditional-attributes-12)."""
+    return min(max_age_s, whole_seconds(rule.pmax)) if rule.pmax else max_age_s
 
 
 def _check_secure(request: Request) -> None:

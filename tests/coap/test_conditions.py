@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.coap.attributes import NONE, Attributes, in_force, requested
-from adapters.coap.conditions import CONFIRM_EVERY_S, Conditions, Notify
+from adapters.coap.conditions import Compared, Conditions
 from gateway.model import ResourceType, Value
 
 VECTORS = [
@@ -22,9 +22,8 @@ VECTORS = [
     ]
     if v["area"] == "notify" and "expect_code" not in v
 ]
-DAY = CONFIRM_EVERY_S
 
-Sample = tuple[float, Value | None]
+Sample = tuple[float, Compared]
 
 
 def told(rule: Attributes, samples: list[Sample], until: float) -> list[Sample]:
@@ -143,8 +142,9 @@ def test_epmax_evaluates_the_value_again() -> None:
 
 
 def test_of_several_resources_every_change_counts_once() -> None:
-    assert told(Attributes(pmin=10, pmax=40, epmax=3), [(0, None), (2, None), (4, None)], 60) == [
-        (0, None), (10, None), (50, None),
+    a, b, c = (1, 2), (1, 3), (2, 3)
+    assert told(Attributes(pmin=10, pmax=40, epmax=3), [(0, a), (2, b), (4, c)], 60) == [
+        (0, a), (10, c), (50, c),
     ]  # fmt: skip
 
 
@@ -155,46 +155,26 @@ def test_what_is_no_number_never_meets_a_condition() -> None:
     assert told(Attributes(gt=9, band=True), [(0, 5.0), (1, math.nan)], 99) == [(0, 5.0)]
 
 
-def test_notifications_are_confirmable_where_asked_and_once_a_day() -> None:
-    plain, con = Conditions(NONE, 1, 0), Conditions(Attributes(con=True), 1, 0)
-    assert plain.sample(2, 10) is Notify.NON
-    assert con.sample(2, 10) is Notify.CON
-    assert plain.sample(3, DAY) is Notify.CON
-    assert plain.sample(4, DAY + 1) is Notify.NON
-    assert plain.next_deadline() == 2 * DAY
-    assert plain.due(2 * DAY - 1) is None
-    assert plain.due(2 * DAY) is Notify.CON
-    assert con.next_deadline() == DAY + 10
-
-
-def test_the_daily_question_keeps_pmin() -> None:
-    conditions = Conditions(Attributes(pmin=DAY), 1, 0)
-    assert conditions.next_deadline() == DAY
-    conditions.reported(1, DAY - 1, confirmable=False)
-    assert conditions.next_deadline() == 2 * DAY - 1
-    assert conditions.due(2 * DAY - 1) is Notify.CON
-
-
 def test_what_was_sent_otherwise_counts() -> None:
     conditions = Conditions(Attributes(pmin=10), 1, 0)
-    assert conditions.sample(2, 5) is None
-    conditions.reported(2, 6, confirmable=True)
-    assert conditions.sample(2, 11) is None
-    assert conditions.sample(3, 16) is Notify.NON
-    assert conditions.next_deadline() == 6 + DAY
+    assert not conditions.sample(2, 5)
+    conditions.reported(2, 6)
+    assert not conditions.sample(2, 11)
+    assert conditions.sample(3, 16)
+    assert conditions.next_deadline() == math.inf
 
 
 def test_new_attributes_hold_at_once_and_the_times_go_on() -> None:
     conditions = Conditions(Attributes(pmin=100), 1, 0)
-    assert conditions.sample(2, 5) is None
-    assert conditions.change(Attributes(pmin=10), 8) is None
+    assert not conditions.sample(2, 5)
+    assert not conditions.change(Attributes(pmin=10), 8)
     assert conditions.next_deadline() == 10
-    assert conditions.change(Attributes(pmin=10, gt=5), 9) is None
-    assert conditions.due(10) is None
-    assert conditions.change(NONE, 11) is Notify.NON
-    many = Conditions(NONE, None, 0)
-    assert many.change(Attributes(pmax=5), 3) is None
-    assert many.due(5) is Notify.NON
+    assert not conditions.change(Attributes(pmin=10, gt=5), 9)
+    assert not conditions.due(10)
+    assert conditions.change(NONE, 11)
+    many = Conditions(NONE, (1, 2), 0)
+    assert not many.change(Attributes(pmax=5), 3)
+    assert many.due(5)
 
 
 PERIOD = st.none() | st.integers(1, 40)

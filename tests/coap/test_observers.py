@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from adapters.coap.attributes import Attributes
+from adapters.coap.conditions import Conditions
 from adapters.coap.datagram import Type, decode
 from adapters.coap.messages import Code, Format, Request
 from adapters.coap.observe import (
@@ -37,7 +39,7 @@ def register(
     confirmable: bool = True,
 ) -> Observer:
     observer = observers.register(
-        peer, token, REQUEST, Format.TEXT, (DEVICE, path), confirmable=confirmable, now=0.0
+        peer, token, REQUEST, Format.TEXT, [(DEVICE, path)], confirmable=confirmable, now=0.0
     )
     assert observer
     return observer
@@ -194,7 +196,7 @@ def test_the_limits_hold_for_one_client_and_for_all() -> None:
     observers = Observers(limit=3, limit_per_peer=2, number=0)
 
     def fits(peer: tuple[str, int], token: bytes) -> bool:
-        target = (DEVICE, VALUE)
+        target = [(DEVICE, VALUE)]
         return bool(
             observers.register(peer, token, REQUEST, Format.TEXT, target, confirmable=True, now=0.0)
         )
@@ -209,29 +211,32 @@ def test_the_limits_hold_for_one_client_and_for_all() -> None:
 def test_nothing_is_left_of_observers_that_are_gone(observers: Observers) -> None:
     for token in range(10):
         observer = register(observers, token=bytes([token]))
+        observer.conditions = Conditions(Attributes(pmax=60), 21.5, 0)
+        observers.schedule(observer)
         tell(observers, observer, 0)
         observers.forget(observer)
         observers.forget(observer)
     emptied = Observers(limit=100, limit_per_peer=10, number=0)
     for name in ("_endpoints", "_by_mid", "_by_path", "_count"):
         assert getattr(observers, name) == getattr(emptied, name)
+    assert observers.due(1e6) == []
 
 
 def test_ten_thousand_who_ask_the_same_cost_one_request(observers: Observers) -> None:
     asked = [replace(REQUEST, peer=peer, path=tuple(REQUEST.path)) for peer in (ANN, BEN)]
     ann, ben = (
         observers.register(
-            peer, b"t", request, Format.TEXT, (DEVICE, Path(*VALUE)), confirmable=True, now=0.0
+            peer, b"t", request, Format.TEXT, [(DEVICE, Path(*VALUE))], confirmable=True, now=0.0
         )
         for peer, request in zip((ANN, BEN), asked, strict=True)
     )
     assert ann
     assert ben
     assert ann.request is ben.request
-    assert ann.path is ben.path
+    assert ann.targets is ben.targets
     assert ann.request.peer is None
     cho = observers.register(
-        ANN, b"c", replace(REQUEST, query=("pmin=5",)), Format.TEXT, (DEVICE, VALUE),
+        ANN, b"c", replace(REQUEST, query=("pmin=5",)), Format.TEXT, [(DEVICE, VALUE)],
         confirmable=True, now=0.0,
     )  # fmt: skip
     assert cho
@@ -246,3 +251,29 @@ def test_what_is_acknowledged_or_never_will_be_is_not_kept(observers: Observers)
     assert not unsure.datagram
     observers.acknowledged(ANN, mid, 1.1)
     assert not sure.datagram
+
+
+def test_conditions_are_looked_at_when_their_time_has_come(observers: Observers) -> None:
+    observer = register(observers)
+    observers.schedule(observer)
+    assert observers.due(1_000) == []
+    observer.conditions = Conditions(Attributes(pmax=60), 21.5, 1_000)
+    observers.schedule(observer)
+    assert observers.due(1_059) == []
+    assert observers.due(1_061) == [observer]
+    assert observers.due(1_061) == []
+    observers.schedule(observer)
+    observers.retire(observer)
+    observers.schedule(observer)
+    assert observers.due(2_000) == []
+
+
+@pytest.mark.parametrize("con", [None, False, True])
+def test_an_observer_with_conditions_is_told_confirmably_only_where_they_say_so(
+    observers: Observers, con: bool | None
+) -> None:
+    observer = register(observers)
+    observer.conditions = Conditions(Attributes(pmin=1, con=con), 21.5, 0)
+    assert tell(observers, observer, 1)[0] is (Type.CON if con else Type.NON)
+    observers.acknowledged(ANN, observer.mid, 1)
+    assert tell(observers, observer, CONFIRM_QUIET_S)[0] is Type.CON

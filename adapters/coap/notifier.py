@@ -1,0 +1,227 @@
+"""The observations through one socket: what each is told and when; not how requests come in.
+
+An observer without conditions is told every change. One with conditions is told what they ask
+for, by the values that the gateway announces and one coarse timer wheel for all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+
+from adapters.coap import datagram
+from adapters.coap.attributes import NONE, Attributes
+from adapters.coap.conditions import Compared, Conditions
+from adapters.coap.messages import Code, Format, Peer, Request, Response
+from adapters.coap.observe import Observed, Observer, Observers
+from adapters.coap.server import Server
+from gateway.errors import GatewayError
+from gateway.model import DeviceId, Path
+from gateway.ports import NorthPort
+
+BURST = 64
+"""Notifications sent before ACKs are read: more would overflow receive buffers on the way back."""
+
+TICK_S = 0.5
+"""How often overdue acknowledgements and conditions are looked for; ACK_TIMEOUT is four times that.
+
+So much later than asked may a notification come whose time has come (pmin, pmax).
+"""
+
+QUIET_TICKS = 120
+"""How often those are looked for who acknowledged nothing for a day: once a minute."""
+
+NOTICE_S = 1.0
+"""A notification's octets are used this long, so that its Max-Age is right to the second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A notification's code and octets after the token, and the value that conditions compare."""
+
+    code: Code
+    tail: bytes
+    value: Compared
+    until: float
+
+
+class Notifier:
+    """Registers who observes and tells them; `send` takes octets and peer."""
+
+    def __init__(
+        self,
+        server: Server,
+        port: NorthPort,
+        observers: Observers,
+        send: Callable[[bytes, Peer], None],
+    ) -> None:
+        self.observers = observers
+        self._server = server
+        self._port = port
+        self._send = send
+        self._loop = asyncio.get_running_loop()
+        self._notices: dict[Hashable, Notice] = {}
+        server.watchers.append(self.reconsider)
+
+    # --- who observes ---
+
+    def read(self, request: Request, token: bytes, peer: Peer, *, confirmable: bool) -> Response:
+        """Answers a request that reads, and begins or ends an observation if it says so."""
+        if request.observe == 1:
+            self.observers.cancel(peer, token)
+        response = self._server.read(request)
+        first_block = request.block2 is None or request.block2.number == 0
+        if request.observe != 0 or not first_block or response.format is Format.LINK:
+            return response
+        if response.code >= Code.BAD_REQUEST:
+            self.observers.cancel(peer, token)
+            return response
+        now = self._loop.time()
+        targets = self._server.targets(request)
+        rule = self._server.rule(request)
+        observer = self.observers.register(
+            peer,
+            token,
+            request,
+            response.format,
+            targets,
+            confirmable=confirmable,
+            now=now,
+            conditions=self._conditions(rule, targets, now),
+        )
+        if observer is None:
+            self._port.count("coap_observers_refused")
+            return response
+        return replace(response, observe=self.observers.next_number())
+
+    def reconsider(self, device: DeviceId, path: Path) -> None:
+        """Applies what was attached to a path to the observations at it and below it."""
+        now = self._loop.time()
+        for observer in list(self.observers.around(device, path)):
+            request = observer.request
+            below = all(p is not None and path.covers(p) for _, p in observer.targets)
+            if below and not request.query:
+                try:
+                    rule = self._server.rule(request)
+                except GatewayError:  # it is gone, and the observer is about to hear so
+                    continue
+                self._change(observer, rule, now)
+
+    def _change(self, observer: Observer, rule: Attributes, now: float) -> None:
+        ripe = False
+        if rule == NONE:
+            ripe = bool(observer.conditions and observer.conditions.change(rule, now))
+            observer.conditions = None
+        elif observer.conditions is None:
+            observer.conditions = self._conditions(rule, observer.targets, now)
+        else:
+            ripe = observer.conditions.change(rule, now)
+        self.observers.schedule(observer)
+        if ripe and self.observers.wants(observer):
+            self._notices.clear()
+            self._notify(observer)
+
+    def _conditions(
+        self, rule: Attributes, targets: Sequence[Observed], now: float
+    ) -> Conditions | None:
+        return None if rule == NONE else Conditions(rule, self._value(targets), now)
+
+    def _value(self, targets: Sequence[Observed]) -> Compared:
+        """What conditions compare: nothing, one value or all values of what is there."""
+        resources = [r for device, path in targets for r in self._port.resources(device, path)]
+        if len(resources) == len(targets) == 1 and resources[0].path == targets[0][1]:
+            return resources[0].value if resources[0].value is not None else (None,)
+        return tuple((resource.path, resource.value) for resource in resources)
+
+    # --- what they are told ---
+
+    async def tell(self, concerned: Iterable[Observer]) -> None:
+        """Tells of news, the newest value, to each once, reading ACKs in between."""
+        await self._tell_each(observer for observer in concerned if self._ripe(observer))
+
+    def _ripe(self, observer: Observer) -> bool:
+        conditions = observer.conditions
+        if conditions is None:
+            return True
+        value = self._value(observer.targets)
+        if value == () and observer.request.code == Code.GET:
+            return True  # it is gone; a composite shows what is there
+        ripe = conditions.sample(value, self._loop.time())
+        self.observers.schedule(observer)
+        return ripe
+
+    def _due(self, observer: Observer, now: float) -> bool:
+        due = bool(observer.conditions and observer.conditions.due(now))
+        self.observers.schedule(observer)
+        return due
+
+    async def _tell_each(self, observers: Iterable[Observer]) -> None:
+        self._notices.clear()
+        sent = 0
+        for observer in observers:
+            if self.observers.wants(observer):
+                self._notify(observer)
+                sent += 1
+                if sent % BURST == 0:
+                    await asyncio.sleep(0)
+
+    def _notify(self, observer: Observer) -> None:
+        now = self._loop.time()
+        notice = self._notice(observer, now)
+        if notice.code >= Code.BAD_REQUEST:
+            self.observers.retire(observer)
+        elif observer.conditions:
+            observer.conditions.reported(notice.value, now)
+            self.observers.schedule(observer)
+        octets = self.observers.notification(observer, notice.code, notice.tail, now)
+        self._send(octets, observer.endpoint.peer)
+
+    def _notice(self, observer: Observer, now: float) -> Notice:
+        """The notification for all who asked the same."""
+        request, form = observer.request, observer.format
+        key = (request.path, request.query, request.payload, form, request.block2)
+        known = self._notices.get(key)
+        if known and now < known.until:
+            return known
+        asked = replace(request, peer=observer.endpoint.peer)
+        response = self._server.read(asked, form)
+        if response.code < Code.BAD_REQUEST:
+            response = replace(response, observe=self.observers.next_number())
+        tail = datagram.encode_tail(response.options(), response.payload)
+        notice = Notice(response.code, tail, self._value(observer.targets), now + NOTICE_S)
+        if response.block2 is None:  # the blocks that follow are kept for each client
+            self._notices[key] = notice
+        return notice
+
+    # --- what becomes of it ---
+
+    def conclude(self, peer: Peer, mid: int, *, reset: bool) -> bool:
+        """Takes an empty ACK or RST; False if it is not that of a notification."""
+        if not self.observers.sent(peer, mid):
+            return False
+        if reset:
+            self.observers.reset(peer, mid)
+        elif behind := self.observers.acknowledged(peer, mid, self._loop.time()):
+            self._notify(behind)
+        return True
+
+    async def keep_telling(self) -> None:
+        """Sends what has become due and repeats what was not acknowledged, until cancelled."""
+        for tick in count(1):
+            await asyncio.sleep(TICK_S)
+            now = self._loop.time()
+            await self._repeat(now)
+            await self._tell_each(o for o in self.observers.due(now) if self._due(o, now))
+            if tick % QUIET_TICKS == 0:
+                await self._tell_each(self.observers.unconfirmed(now))
+
+    async def _repeat(self, now: float) -> None:
+        for sent, observer in enumerate(self.observers.overdue(now), 1):
+            if observer.stale and observer.registered:
+                self._notify(observer)
+            else:
+                self._send(observer.datagram, observer.endpoint.peer)
+            if sent % BURST == 0:
+                await asyncio.sleep(0)
