@@ -146,10 +146,11 @@ class Front:
             else:
                 self._answer(message, refused(error), peer)
             return
-        if request.code == Code.GET:
+        if request.code == Code.GET or (request.code == Code.FETCH and not request.block1):
             con = message.type is Type.CON
             response = self.notifier.read(request, message.token, peer, confirmable=con)
-            self._prepare(request, response, data)
+            if request.code == Code.GET:
+                self._prepare(request, response, data)
             self._answer(message, response, peer)
         elif reason := self._commands.take(message, data, peer, self._loop.time()):
             self._port.count("coap_commands_refused")

@@ -80,6 +80,8 @@ class Notifier:
             return response
         now = self._loop.time()
         targets = self._server.targets(request)
+        if not targets:
+            return response
         rule = self._server.rule(request)
         observer = self.observers.register(
             peer,

@@ -11,8 +11,8 @@ from dataclasses import replace
 from functools import partial
 from itertools import chain
 
-from adapters.coap import content, formats, links, tree
-from adapters.coap.attributes import Attached, Attributes, in_force, requested
+from adapters.coap import composite, content, formats, links, tree
+from adapters.coap.attributes import NONE, Attached, Attributes, in_force, requested
 from adapters.coap.blocks import Downloads, Uploads
 from adapters.coap.messages import (
     Code,
@@ -26,7 +26,7 @@ from adapters.coap.messages import (
 from adapters.coap.observe import Observed
 from adapters.coap.tree import Target
 from gateway.errors import GatewayError, InvalidValue, NotAllowed, WritesDisabled
-from gateway.events import Execute, Resource, Write
+from gateway.events import Device, Execute, Resource, Write
 from gateway.model import DeviceId, Path
 from gateway.ports import NorthPort
 
@@ -53,7 +53,7 @@ class Server:
     # --- reading ---
 
     def read(self, request: Request, form: Format | None = None) -> Response:
-        """Answers a GET; in this format, whatever it accepts, where one is given."""
+        """Answers a GET or a FETCH; in this format, whatever it accepts, where one is given."""
         try:
             whole = self._downloads.resume(request) or self._content(request, form)
             return self._downloads.cut(request, whole)
@@ -61,6 +61,8 @@ class Server:
             return refused(error)
 
     def _content(self, request: Request, form: Format | None) -> Response:
+        if request.code == Code.FETCH:
+            return self._read_composite(request, form)
         if request.path == WELL_KNOWN_CORE:
             return self._list_links(request)
         if form is None and request.accept is Format.LINK:
@@ -73,10 +75,23 @@ class Server:
         elif request.query:
             raise InvalidValue("query parameters are for an Observe")
         form = content.choose(request.accept if form is None else form, target, resources)
-        units = self._units(target, resources)
-        items = content.items(target.device, resources, units, self._port.registry)
-        payload = formats.write(items, form, target.path)
+        payload = formats.write(self._items(target.device, resources), form, target.path)
         return Response(Code.CONTENT, payload, form, max_age_s=max_age_s)
+
+    def _read_composite(self, request: Request, form: Format | None) -> Response:
+        if request.path:
+            raise Refusal(Code.METHOD_NOT_ALLOWED, "fetch from the root")
+        if request.query and not request.observes:
+            raise InvalidValue("query parameters are for an Observe")
+        rule = self.rule(request)
+        form = composite.choose(request.accept) if form is None else form
+        items: list[formats.Item] = []
+        max_ages_s: list[int] = []
+        for device, resources in composite.readable(self._port, self.targets(request)):
+            items += self._items(device, resources)
+            max_ages_s.append(self._max_age_s(device.id, resources))
+        max_age_s = _within(min(max_ages_s, default=0), rule)
+        return Response(Code.CONTENT, formats.write(items, form), form, max_age_s=max_age_s)
 
     def source(self, request: Request) -> Callable[[], object] | None:
         """A quick call that gives something else once a GET would show something else."""
@@ -87,14 +102,14 @@ class Server:
         look = self._port.resource if self._port.resource(*here) else self._port.resources
         return partial(look, *here)
 
-    def _units(self, target: Target, resources: Iterable[Resource]) -> dict[Path, str]:
+    def _items(self, device: Device, resources: Sequence[Resource]) -> list[formats.Item]:
         units = {}
         for instance in {resource.path.upto(2) for resource in resources}:
             path = Path(*instance, content.SENSOR_UNITS)
-            named = self._port.resource(target.device.id, path)
+            named = self._port.resource(device.id, path)
             if named and isinstance(named.value, str):
                 units[instance] = named.value
-        return units
+        return content.items(device, resources, units, self._port.registry)
 
     def _max_age_s(self, device: DeviceId, resources: Iterable[Resource]) -> int:
         return min(
@@ -105,11 +120,15 @@ class Server:
 
     def targets(self, request: Request) -> Sequence[Observed]:
         """What an Observe that was answered observes."""
+        if request.code == Code.FETCH:
+            return composite.targets(self._port, request)
         target = tree.locate(self._port, request.path)
         return [(target.device.id, target.path)]
 
     def rule(self, request: Request) -> Attributes:
         """What is in force for an Observe: what its query asks for, else what is attached."""
+        if request.code == Code.FETCH:
+            return in_force(requested(request.query, None) or NONE)
         target = tree.locate(self._port, request.path)
         return self._rule(request, target, tree.readable(self._port, target))
 
@@ -169,7 +188,7 @@ class Server:
     # --- commands ---
 
     async def command(self, request: Request) -> Response:
-        """Answers what is not a GET; returns when the device has answered."""
+        """Answers what is not a GET; returns when the devices have answered."""
         try:
             whole = self._uploads.add(request)
             if whole is None:
@@ -180,9 +199,12 @@ class Server:
         return replace(answer, block1=request.block1)
 
     async def _carry_out(self, request: Request) -> Response:
+        if request.code == Code.FETCH:  # it came in blocks
+            return self.read(replace(request, block1=None))
+        if request.code == Code.IPATCH and not request.path:
+            return await self._write_composite(request)
         if request.path in {(), WELL_KNOWN_CORE} or request.code not in {Code.PUT, Code.POST}:
-            composite = request.path == () and request.code in {Code.FETCH, Code.IPATCH}
-            raise Refusal(Code.NOT_IMPLEMENTED if composite else Code.METHOD_NOT_ALLOWED)
+            raise Refusal(Code.METHOD_NOT_ALLOWED)
         target = tree.locate(self._port, request.path)
         if request.code == Code.PUT and request.query and not _has_content(request):
             return self._write_attributes(request, target)
@@ -192,6 +214,13 @@ class Server:
             else self._write(request, target)
         )
         await self._port.execute(command)
+        return Response(Code.CHANGED)
+
+    async def _write_composite(self, request: Request) -> Response:
+        _check_unconditional(request)
+        _check_secure(request)
+        parts = composite.parts(self._port, request)
+        await composite.write(self._port, parts, f"coap {request.origin}")
         return Response(Code.CHANGED)
 
     def _write_attributes(self, request: Request, target: Target) -> Response:
@@ -221,10 +250,7 @@ class Server:
 
     def _write(self, request: Request, target: Target) -> Write:
         tree.check_write(self._port, target)
-        if request.if_none_match or (request.if_match and b"" not in request.if_match):
-            raise Refusal(Code.PRECONDITION_FAILED, "it exists, and has no ETag to match")
-        if request.query:
-            raise InvalidValue("query parameters are not understood here")
+        _check_unconditional(request)
         _check_secure(request)
         current = tree.existing(self._port, target)
         values = content.parse(
@@ -232,6 +258,13 @@ class Server:
         )
         kept = tree.writes(self._port, target, values, replace=request.code == Code.PUT)
         return Write(target.device.id, kept, f"coap {request.origin}")
+
+
+def _check_unconditional(request: Request) -> None:
+    if request.if_none_match or (request.if_match and b"" not in request.if_match):
+        raise Refusal(Code.PRECONDITION_FAILED, "it exists, and has no ETag to match")
+    if request.query:
+        raise InvalidValue("query parameters are not understood here")
 
 
 def _has_content(request: Request) -> bool:

@@ -51,8 +51,13 @@ def made_up(peers: tuple[Peer, Peer], dice: random.Random) -> list[bytes]:
     kind = dice.choice([Type.CON, Type.CON, Type.NON])
     if dice.random() < 0.05 and kind is Type.CON:  # the listener resets what is not confirmable
         more.append(dice.choice([(9_999, b""), (9_998, b""), (35, b"coap://x"), (3, b"gw")]))
-    code = dice.choice([Code.GET, Code.GET, Code.GET, Code.PUT, Code.POST, Code.DELETE, Code.FETCH])
+    code = dice.choice([Code.GET] * 4 + [Code.PUT, Code.POST, Code.DELETE, Code.FETCH, Code.IPATCH])
     payload = b""
+    if code in {Code.FETCH, Code.IPATCH}:
+        path = dice.choice([path, "/", "/", "/"])
+        value = b',"vb":true' if code == Code.IPATCH else b""
+        payload = b'[{"n":"/light/3311/0/5850"%s}]' % dice.choice([value, value, b"", b',"u":"m"'])
+        more.append(content_format(dice.choice([110, 110, 320, 112, 11_544, 0])))
     if code in {Code.PUT, Code.POST}:
         payload = dice.choice([b"", b"1", b"0='a'", b'[{"n":"/light/3311/0/5850","vb":true}]'])
         if dice.random() < 0.8:

@@ -304,11 +304,6 @@ async def test_other_methods_are_not_allowed(server: Server, code: Code, path: s
     assert (await send(server, code, path)).code == Code.METHOD_NOT_ALLOWED
 
 
-@pytest.mark.parametrize("code", [Code.FETCH, Code.IPATCH])
-async def test_composites_are_not_implemented(server: Server, code: Code) -> None:
-    assert (await send(server, code, "/")).code == Code.NOT_IMPLEMENTED
-
-
 # --- executing ---
 
 

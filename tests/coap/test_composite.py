@@ -1,0 +1,221 @@
+"""Composites: several devices read or observed in one request."""
+
+import json
+from pathlib import Path as File
+from typing import Any
+
+import cbor2
+import pytest
+
+from adapters.coap.composite import MAX_NAMES
+from adapters.coap.datagram import Datagram, Type
+from adapters.coap.messages import Code, Format, Option, Request, Response
+from adapters.coap.server import Server
+from gateway import senml
+from gateway.model import Path, Value
+from tests.coap.peers import Served, coap_client, content_format, observe_number
+from tests.fakes import METER, STATION, HubBench
+
+VECTORS = {
+    v["id"]: v
+    for v in json.loads((File(__file__).parents[1] / "data/lwm2m-vectors.json").read_text())[
+        "vectors"
+    ]
+}
+JSON, CBOR = Format.SENML_JSON, Format.SENML_CBOR
+ON, LEVEL = Path(3311, 0, 5850), Path(3311, 0, 5851)
+MODE = Path(3308, 0, 5900)
+
+
+@pytest.fixture
+def server(home: HubBench) -> Server:
+    return Server(home.north)
+
+
+def names(*paths: str) -> bytes:
+    return json.dumps([{"n": path} for path in paths]).encode()
+
+
+def fetch(
+    server: Server,
+    payload: bytes,
+    form: Format | None = JSON,
+    accept: Format | None = JSON,
+    **more: Any,
+) -> Response:
+    return server.read(
+        Request(Code.FETCH, (), accept=accept, content_format=form, payload=payload, **more)
+    )
+
+
+def read(answer: Response) -> dict[str, Value | None]:
+    assert (answer.code, answer.format) == (Code.CONTENT, JSON)
+    return {record.name: record.value for record in senml.from_json(answer.payload, 0)}
+
+
+# --- Read-Composite ---
+
+
+def test_one_fetch_reads_of_several_devices_and_of_the_gateway(server: Server) -> None:
+    answer = fetch(server, names("/light/3311/0/5850", "/weather/3303/0", "/25/0/1"))
+    assert read(answer) == {
+        "/light/3311/0/5850": False,
+        "/weather/3303/0/5700": 21.5,
+        "/weather/3303/0/5701": "Cel",
+        "/25/0/1": "weather",
+    }
+    assert {r.name: r.unit for r in senml.from_json(answer.payload, 0)}[
+        "/weather/3303/0/5700"
+    ] == "Cel"
+    assert answer.max_age_s == 60
+
+
+def test_what_is_not_there_or_cannot_be_read_is_left_out(server: Server) -> None:
+    absent = ("/nobody/3303", "/weather/3304", "/weather/3303/0/5605", "/0", "/light/3311/0/5999")
+    assert read(fetch(server, names("/weather/3303/1/5700", *absent))) == {
+        "/weather/3303/1/5700": -3.25
+    }
+    answer = fetch(server, names(*absent))
+    assert (answer.code, answer.payload) == (Code.CONTENT, b"[]")
+    assert fetch(server, names(*absent), accept=Format.LWM2M_CBOR).payload == b"\xa0"
+
+
+def test_nothing_is_shown_twice(server: Server) -> None:
+    answer = fetch(server, names("/light/3311/0/5850", "/light/3311/0", "/light", "/light/"))
+    shown = [record.name for record in senml.from_json(answer.payload, 0)]
+    assert len(shown) == len(set(shown)) == 4
+
+
+def test_a_root_is_all_of_a_device_or_of_the_gateway(server: Server) -> None:
+    assert "/25/1/1" in read(fetch(server, names("/")))
+    assert not any(name.startswith("/weather") for name in read(fetch(server, names("/"))))
+    assert "/weather/3/0/11/1" in read(fetch(server, names("/weather")))
+
+
+@pytest.mark.parametrize(
+    ("form", "payload"),
+    [
+        (Format.SENML_JSON, names("/light/3311/0/5850")),
+        (Format.ETCH_JSON, b'[{"bn":"/light/3311/0/","n":"5850"}]'),
+        (Format.SENML_CBOR, cbor2.dumps([{0: "/light/3311/0/5850"}])),
+        (Format.ETCH_CBOR, cbor2.dumps([{-2: "/light", 0: "/3311/0/5850"}])),
+        (Format.LWM2M_CBOR, cbor2.dumps({("light", 3311, 0, 5850): None})),
+    ],
+)
+@pytest.mark.parametrize("accept", [None, *Format])
+def test_the_names_and_the_answer_have_their_formats(
+    server: Server, form: Format, payload: bytes, accept: Format | None
+) -> None:
+    answer = fetch(server, payload, form, accept)
+    if accept is None or accept in {
+        Format.SENML_JSON, Format.SENML_CBOR, Format.SENML_XML, Format.LWM2M_CBOR
+    }:  # fmt: skip
+        assert (answer.code, answer.format) == (Code.CONTENT, accept or Format.SENML_CBOR)
+    else:
+        assert answer.code == Code.NOT_ACCEPTABLE
+
+
+@pytest.mark.parametrize(
+    ("form", "payload", "code"),
+    [
+        (JSON, b"", Code.BAD_REQUEST),
+        (JSON, b"[]", Code.BAD_REQUEST),
+        (JSON, b'{"n":1}', Code.BAD_REQUEST),
+        (JSON, b'[{"n":"/light/3311/0/5850","vb":true}]', Code.BAD_REQUEST),
+        (JSON, b'[{"n":"light/3311"}]', Code.BAD_REQUEST),
+        (JSON, b'[{"n":"/light/x"}]', Code.BAD_REQUEST),
+        (JSON, b'[{"n":"/light/1/2/3/4/5"}]', Code.BAD_REQUEST),
+        (JSON, b'[{"n":"/light/3311","u":"Cel"}]', Code.BAD_REQUEST),
+        (JSON, b'[{"n":"/light/3311","t":-5}]', Code.BAD_REQUEST),
+        (
+            JSON,
+            VECTORS["gw-read-composite-request-erratum"]["text"].encode(),
+            Code.BAD_REQUEST,
+        ),
+        (Format.ETCH_JSON, VECTORS["etch-fetch-with-value"]["text"].encode(), Code.BAD_REQUEST),
+        (Format.LWM2M_CBOR, cbor2.dumps({3: {0: {0: 1}}}), Code.BAD_REQUEST),
+        (None, names("/light"), Code.BAD_REQUEST),
+        (Format.TEXT, b"/light", Code.UNSUPPORTED_CONTENT_FORMAT),
+        (Format.TLV, b"", Code.UNSUPPORTED_CONTENT_FORMAT),
+        (JSON, names(*["/light"] * (MAX_NAMES + 1)), Code.REQUEST_ENTITY_TOO_LARGE),
+    ],
+)
+def test_a_fetch_that_names_nothing_is_refused(
+    server: Server, form: Format | None, payload: bytes, code: Code
+) -> None:
+    assert fetch(server, payload, form).code == code
+
+
+def test_a_fetch_without_observe_has_no_query_and_is_for_the_root(server: Server) -> None:
+    assert fetch(server, names("/light"), query=("pmin=1",)).code == Code.BAD_REQUEST
+    request = Request(Code.FETCH, ("light",), content_format=JSON, payload=names("/light"))
+    assert server.read(request).code == Code.METHOD_NOT_ALLOWED
+
+
+def test_omas_gateway_example_is_answered_as_printed(home: HubBench) -> None:
+    home.hub.forget(STATION)
+    home.hub.forget(METER)
+    home.rules()
+    for device, prefix, company, battery in ((STATION, "d01", "A", 100), (METER, "d02", "B", 65)):
+        home.join(device, prefix)
+        home.say({Path(3, 0, 0): f"Company {company}", Path(3, 0, 9): battery}, device)
+    request = VECTORS["gw-read-composite-request"]["text"].encode()
+    answer = fetch(Server(home.north), request, JSON, Format.LWM2M_CBOR)
+    assert answer.payload.hex() == VECTORS["lwcbor-gateway-composite"]["hex"]
+
+
+# --- on the wire ---
+
+
+async def test_libcoap_fetches_more_than_fits_a_block(served: Served) -> None:
+    many = [f"/light/3311/{number}/5850" for number in range(60)]
+    asked = names("/weather/3303/0/5700", *many).decode()
+    read = await coap_client(served.port, "/", "-m", "fetch", "-t", "110", "-A", "110", "-e", asked)
+    assert {r["n"] for r in json.loads(read.out)} == {"/weather/3303/0/5700", "/light/3311/0/5850"}
+
+
+async def observe(served: Served, payload: bytes, *more: tuple[int, bytes]) -> tuple[Any, Datagram]:
+    peer = served.peer()
+    answer = await peer.ask(
+        "/", (Option.OBSERVE, b""), content_format(110), (Option.ACCEPT, b"\x6e"), *more,
+        code=Code.FETCH, payload=payload, kind=Type.NON,
+    )  # fmt: skip
+    return peer, answer
+
+
+async def test_a_composite_is_observed_across_devices(home: HubBench, served: Served) -> None:
+    payload = names("/weather/3303/0/5700", "/light/3311/0/5850")
+    peer, first = await observe(served, payload)
+    assert (first.code, observe_number(first) is not None) == (Code.CONTENT, True)
+    for device, values in ((STATION, {Path(3303, 0, 5700): 22.0}), (METER, {ON: True})):
+        home.say(values, device)
+        told = await peer.receive()
+        assert told.payload.count(b'"n"') == 2
+    home.hub.forget(STATION)
+    left = await peer.receive()
+    assert (left.code, left.payload.count(b'"n"')) == (Code.CONTENT, 1)
+
+
+async def test_a_whole_device_is_observed_in_a_composite(home: HubBench, served: Served) -> None:
+    peer, _ = await observe(served, names("/light"))
+    home.say({Path(3311, 9, 5850): True}, METER)
+    assert b"3311/9/5850" in (await peer.receive()).payload
+
+
+async def test_a_composite_observation_has_periods_but_no_thresholds(
+    home: HubBench, served: Served
+) -> None:
+    payload = names("/weather/3303/0/5700", "/light/3311/0/5850")
+    peer, first = await observe(served, payload, (Option.URI_QUERY, b"pmin=1"))
+    assert observe_number(first) is not None
+    home.say({Path(3303, 0, 5700): 22.0})
+    home.say({Path(3303, 0, 5700): 23.0})
+    told = await peer.receive()
+    assert b'"v":23' in told.payload
+    _, refused = await observe(served, payload, (Option.URI_QUERY, b"gt=1"))
+    assert refused.code == Code.BAD_REQUEST
+
+
+async def test_what_is_not_there_cannot_be_observed(served: Served) -> None:
+    _, answer = await observe(served, names("/nobody/3303"))
+    assert (answer.code, answer.payload, observe_number(answer)) == (Code.CONTENT, b"[]", None)
