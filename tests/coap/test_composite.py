@@ -92,6 +92,13 @@ def test_a_root_is_all_of_a_device_or_of_the_gateway(server: Server) -> None:
     assert "/weather/3/0/11/1" in read(fetch(server, names("/weather")))
 
 
+def test_a_root_shows_no_keys(server: Server, home: HubBench) -> None:
+    home.say({Path(23, 0, 0): "key", Path(3303, 0, 5700): 20.0})
+    assert not any(
+        name.startswith("/weather/23") for name in read(fetch(server, names("/weather")))
+    )
+
+
 @pytest.mark.parametrize(
     ("form", "payload"),
     [
@@ -194,6 +201,16 @@ async def test_a_composite_is_observed_across_devices(home: HubBench, served: Se
     home.hub.forget(STATION)
     left = await peer.receive()
     assert (left.code, left.payload.count(b'"n"')) == (Code.CONTENT, 1)
+
+
+async def test_composites_of_different_names_are_different_observations(
+    home: HubBench, served: Served
+) -> None:
+    one, _ = await observe(served, names("/weather/3303/0/5700"))
+    two, _ = await observe(served, names("/weather/3303/0/5700", "/weather/3303/1/5700"))
+    home.say({Path(3303, 0, 5700): 22.0})
+    assert (await one.receive()).payload.count(b'"n"') == 1
+    assert (await two.receive()).payload.count(b'"n"') == 2
 
 
 async def test_a_whole_device_is_observed_in_a_composite(home: HubBench, served: Served) -> None:

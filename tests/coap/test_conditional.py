@@ -166,6 +166,23 @@ async def test_what_comes_before_an_acknowledgement_is_told_after_it_if_it_matte
     assert (await peer.receive()).payload == b"30"
 
 
+async def test_what_was_told_after_an_acknowledgement_is_what_counts_from_then_on(
+    home: HubBench, peer: Peer
+) -> None:
+    await observe(peer, VALUE, "st=2&con=1")
+    say(home, 24.0)
+    first = await peer.receive()
+    for value in (27.0, 28.0):
+        say(home, value)
+        await quiet(peer)
+    peer.acknowledge(first)
+    second = await peer.receive()
+    assert second.payload == b"28"
+    peer.acknowledge(second)
+    say(home, 29.5)
+    await quiet(peer)
+
+
 @pytest.mark.parametrize(
     ("path", "asked", "code"),
     [
@@ -302,9 +319,10 @@ async def test_a_write_with_a_payload_takes_no_attributes(home: HubBench) -> Non
 async def test_what_is_attached_is_discovered_and_holds_for_new_observers(
     home: HubBench, served: Served
 ) -> None:
+    peer = served.peer()
+    assert (await peer.ask(VALUE, accept(40))).payload == b"</3303/0/5700>"
     assert await attach(served, "/weather/3303", "pmax=600") == Code.CHANGED
     assert await attach(served, VALUE, "gt=25") == Code.CHANGED
-    peer = served.peer()
     links = await peer.ask(VALUE, accept(40))
     assert links.payload == b"</3303/0/5700>;pmax=600;gt=25"
     await observe(peer, VALUE, token=b"a")
@@ -326,6 +344,18 @@ async def test_what_is_attached_later_holds_at_once_and_can_be_taken_back(
     assert await attach(served, "/weather/3303/0", "pmin") == Code.CHANGED
     assert (await peer.receive()).payload == b"23"
     assert await told(home, peer, [24, 25]) == [24, 25]
+
+
+async def test_thresholds_attached_to_an_array_are_for_its_instances(
+    home: HubBench, served: Served
+) -> None:
+    assert await attach(served, "/weather/3/0/11", "gt=100") == Code.CHANGED
+    peer = served.peer()
+    await observe(peer, "/weather/3/0/11", "", accept(110), kind=Type.NON, token=b"a")
+    await observe(peer, "/weather/3/0/11/0", kind=Type.NON, token=b"b")
+    home.say({Path(3, 0, 11, 0): 3})
+    assert (await peer.receive()).token == b"a"
+    await quiet(peer)
 
 
 async def test_what_is_attached_goes_with_the_device(home: HubBench, served: Served) -> None:

@@ -304,6 +304,38 @@ async def test_other_methods_are_not_allowed(server: Server, code: Code, path: s
     assert (await send(server, code, path)).code == Code.METHOD_NOT_ALLOWED
 
 
+TLV, LWM2M_CBOR = Format.TLV, Format.LWM2M_CBOR
+
+
+@pytest.mark.parametrize(
+    ("code", "path", "form", "payload", "answer"),
+    [
+        (Code.POST, "/light/3311/0", TLV, "e116db32", Code.CHANGED),
+        (Code.POST, "/light/3311/0", TLV, "e116db32e10f9f01", Code.CHANGED),  # 3999 is unknown
+        (Code.POST, "/light/3311/0", Format.CBOR, "f5", Code.UNSUPPORTED_CONTENT_FORMAT),
+        (Code.PUT, "/light/3311/0", TLV, "e116db32", Code.BAD_REQUEST),  # 5850 is mandatory
+        (Code.POST, "/light/3311/0", TLV, "e10f9f01", Code.NOT_FOUND),
+        (Code.POST, "/weather/3303/0", TLV, "e4164441ac0000", Code.METHOD_NOT_ALLOWED),
+        (Code.POST, "/light/3311/0/5851", TLV, "e116db32", Code.METHOD_NOT_ALLOWED),
+        (Code.POST, "/weather/3/0/11", TLV, "8303410002", Code.METHOD_NOT_ALLOWED),
+        (Code.POST, "/light/3311", TLV, "080104e116da01", Code.METHOD_NOT_ALLOWED),  # Create
+        (Code.POST, "/light/3311", LWM2M_CBOR, "a0", Code.METHOD_NOT_ALLOWED),
+        (Code.POST, "/light/3304", TLV, "080100", Code.NOT_FOUND),
+        (Code.POST, "/25", TLV, "080900", Code.METHOD_NOT_ALLOWED),
+        (Code.PUT, "/25/0/1", Format.CBOR, "616a", Code.METHOD_NOT_ALLOWED),
+        (Code.DELETE, "/light/3311/0", None, "", Code.METHOD_NOT_ALLOWED),
+        (Code.DELETE, "/25/0", None, "", Code.METHOD_NOT_ALLOWED),
+        (Code.POST, "/light/3340/0/5523", TLV, "", Code.UNSUPPORTED_CONTENT_FORMAT),
+        (Code.PATCH, "/", JSON, "5b5d", Code.METHOD_NOT_ALLOWED),
+        (Code.POST, "/", JSON, "5b5d", Code.METHOD_NOT_ALLOWED),
+    ],
+)
+async def test_writing_creating_and_deleting_follow_the_tree_in_every_format(
+    server: Server, code: Code, path: str, form: Format | None, payload: str, answer: Code
+) -> None:
+    assert (await send(server, code, path, bytes.fromhex(payload), form)).code == answer
+
+
 # --- executing ---
 
 
