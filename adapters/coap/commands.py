@@ -190,7 +190,10 @@ class Site:
         except Refusal as error:
             return refused(error)
         request = replace(
-            request, peer=remote, origin=remote.hostinfo, secure=getattr(remote, "secure", False)
+            request,
+            peer=getattr(remote, "peer", remote),  # as the listener has it, who sends the rest
+            origin=remote.hostinfo,
+            secure=getattr(remote, "secure", False),
         )
         if request.code == Code.GET:
             return self._server.read(request)

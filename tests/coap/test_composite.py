@@ -1,9 +1,11 @@
 """Composites: several devices read or observed in one request."""
 
+import asyncio
 import json
 from pathlib import Path as File
 from typing import Any
 
+import aiocoap
 import cbor2
 import pytest
 
@@ -13,7 +15,7 @@ from adapters.coap.messages import Code, Format, Option, Request, Response
 from adapters.coap.server import Server
 from gateway import senml
 from gateway.model import Path, Value
-from tests.coap.peers import Served, coap_client, content_format, observe_number
+from tests.coap.peers import PATIENCE_S, Served, coap_client, content_format, observe_number
 from tests.fakes import METER, STATION, HubBench
 
 VECTORS = {
@@ -179,6 +181,23 @@ async def test_libcoap_fetches_more_than_fits_a_block(served: Served) -> None:
     asked = names("/weather/3303/0/5700", *many).decode()
     read = await coap_client(served.port, "/", "-m", "fetch", "-t", "110", "-A", "110", "-e", asked)
     assert {r["n"] for r in json.loads(read.out)} == {"/weather/3303/0/5700", "/light/3311/0/5850"}
+
+
+@pytest.mark.parametrize("more", [0, 60])
+async def test_names_and_answers_of_several_blocks_go_together(
+    home: HubBench, served: Served, more: int
+) -> None:
+    home.say({Path(3303, number, 5700): float(number) for number in range(2, 150)})
+    body = names("/weather/3303", *(f"/light/3311/{number}/5850" for number in range(more)))
+    uri = f"coap://127.0.0.1:{served.port}/"
+    context = await aiocoap.Context.create_client_context()
+    request = aiocoap.Message(
+        code=aiocoap.FETCH, uri=uri, payload=body, content_format=110, accept=110
+    )
+    async with asyncio.timeout(PATIENCE_S):
+        answer = await context.request(request).response
+    await context.shutdown()
+    assert len(json.loads(answer.payload)) == 151 + bool(more)
 
 
 async def observe(served: Served, payload: bytes, *more: tuple[int, bytes]) -> tuple[Any, Datagram]:
