@@ -76,7 +76,15 @@ def run(config: FilePath, state: FilePath) -> None:
     """Run the daemon in the foreground until SIGTERM."""
     from gateway import service
 
-    service.run(load(config), state)
+    service.run(load(config), state, lambda: load(config))
+
+
+@cli.command()
+@click.pass_obj
+def reload(socket_file: FilePath) -> None:
+    """Have the daemon take over its changed configuration; a faulty one changes nothing."""
+    for line in ["reloaded", *ask(socket_file, {"do": "reload"})]:
+        click.echo(line)
 
 
 @cli.command()

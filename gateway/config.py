@@ -8,14 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path as FilePath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 
 from gateway.errors import ConfigError
 from gateway.model import DeviceId, Path, check_prefix, parse_device_id
 from gateway.policy import DeviceRule, ReportRule, Rules
-from gateway.ports import Adapter, Duration, Section
+from gateway.ports import Adapter, Duration, Reload, Section
 
 DEFAULT_FILE = FilePath("/etc/border-gateway/gateway.toml")
 DEFAULT_STATE = FilePath("/var/lib/border-gateway")
@@ -37,9 +37,10 @@ def _writable(value: object) -> bool | tuple[Path, ...]:
 class GatewaySection(Section):
     """The daemon itself."""
 
+    reload: ClassVar[Reload] = Reload.LIVE
     log: Literal["debug", "info", "warning", "error"] = "info"
     """How much is logged: debug, info, warning or error."""
-    socket: FilePath = DEFAULT_SOCKET
+    socket: Annotated[FilePath, Reload.RESTART] = DEFAULT_SOCKET
     """Where the command line reaches the running daemon."""
     definitions: FilePath | None = Field(None, examples=["/etc/border-gateway/objects"])
     """A folder of vendors' object definitions (LwM2M DDF XML files)."""
@@ -48,6 +49,7 @@ class GatewaySection(Section):
 class ReportSection(Section):
     """When a new reading is told to clients. Reading always gives the newest value."""
 
+    reload: ClassVar[Reload] = Reload.LIVE
     deadband: Annotated[float, Field(ge=0)] = 0.0
     """Tell a number (a Float, not a count) only if it differs by more than this from the last."""
     min_interval: Duration = 0.0
@@ -69,10 +71,14 @@ class DeviceReport(Section):
 class DeviceSection(Section):
     """A device that may be bridged; repeat the section for each. Others join by `permit`."""
 
+    reload: ClassVar[Reload] = Reload.LIVE
     id: Annotated[DeviceId, BeforeValidator(_device_id)] = Field(examples=["ble:00-24-be-80-4f-f1"])
     """Its identity: ble:aa-bb-cc-dd-ee-ff or lowpan:00124b0001020304."""
-    prefix: Annotated[str, AfterValidator(check_prefix)] | None = Field(None, examples=["weather"])
-    """First segment of its CoAP paths; without it one is assigned once (d1, d2, ...)."""
+    prefix: Annotated[Annotated[str, AfterValidator(check_prefix)] | None, Reload.RESTART] = Field(
+        None, examples=["weather"]
+    )
+    """First segment of its CoAP paths; without it one is assigned once (d1, d2, ...). That of a
+    device which has joined changes only with a restart."""
     name: Annotated[str, Field(max_length=64)] | None = Field(None, examples=["Weather station"])
     """What people call it."""
     writable: Annotated[bool | tuple[Path, ...], BeforeValidator(_writable)] = False

@@ -13,7 +13,7 @@ import json
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -57,7 +57,14 @@ WATCH_LIMIT = 10_000
 class ControlServer:
     """Serves the socket while `listening`. Who may connect is decided by the file's mode (0660)."""
 
-    def __init__(self, file: FilePath, hub: Hub, slots: Sequence[Slot]) -> None:
+    def __init__(
+        self,
+        file: FilePath,
+        hub: Hub,
+        slots: Sequence[Slot],
+        reload: Callable[[], Awaitable[Sequence[str]]],
+    ) -> None:
+        self._reload = reload
         self._file = file
         self._hub = hub
         self._slots = slots
@@ -121,6 +128,8 @@ class ControlServer:
                     answer = await self._exec(target, arguments)
                 case {"do": "permit", "seconds": int() | float() as seconds}:
                     answer = self._permit(seconds)
+                case {"do": "reload"}:
+                    answer = await self._reload()
                 case {"do": "forget", "target": str(target)}:
                     answer = self._forget(target)
                 case _:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from gateway.commands import Commander
 from gateway.errors import InvalidValue, NotFound, StateError
@@ -33,26 +33,12 @@ from gateway.policy import JoinWindow, Reporter, Rules
 from gateway.ports import Outbox
 from gateway.registry import Registry, coerce
 from gateway.store import MAX_DEVICES, MAX_RESOURCES, Store
+from gateway.strangers import Strangers
 
 log = logging.getLogger(__name__)
 
-MAX_STRANGERS = 1_000
-"""Devices seen but not bridged that are kept for the operator to look at: the latest ones."""
-
 MAX_DROPS_TOLD = 100
 """Log lines about dropped resources in one life: a device that makes them up fills no disk."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stranger:
-    """A device that was seen and is not bridged, and why."""
-
-    device: DeviceId
-    name: str
-    rssi_dbm: int | None
-    adapter: str
-    reason: str
-    at: float
 
 
 class Hub:
@@ -76,7 +62,7 @@ class Hub:
         self.commander = Commander(self.store, registry, lambda: self.rules)
         self.join_window = JoinWindow()
         self.counters: Counter[str] = Counter()
-        self.strangers: OrderedDict[DeviceId, Stranger] = OrderedDict()
+        self.strangers = Strangers()
         self.outboxes: list[Outbox] = []
         self.identities = Identities(memory)
         self._reporter = Reporter()
@@ -111,25 +97,9 @@ class Hub:
         listed = self.rules.of(device).listed
         if listed or self.join_window.remaining_s(self.monotonic()):
             return self._join(adapter, sighting, through_window=not listed)
-        self.stranger(adapter, sighting, "not listed, and the join window is closed")
+        reason = "not listed, and the join window is closed"
+        self.strangers.note(adapter, sighting, reason, self.wall())
         return False
-
-    def stranger(self, adapter: str, sighting: Sighting, reason: str) -> bool:
-        """Keeps, for the operator, why a device is not bridged; True if that is news."""
-        known = self.strangers.get(sighting.device)
-        stranger = Stranger(
-            sighting.device,
-            printable(sighting.name),
-            sighting.rssi_dbm,
-            adapter,
-            reason,
-            self.wall(),
-        )
-        self.strangers[sighting.device] = stranger
-        self.strangers.move_to_end(sighting.device)
-        if len(self.strangers) > MAX_STRANGERS:
-            self.strangers.popitem(last=False)
-        return known is None or known.reason != reason
 
     def refused(self, adapter: str, device: DeviceId, reason: str) -> None:
         """A device is there but cannot be bridged; an admitted one shows it as its state."""
@@ -138,7 +108,7 @@ class Hub:
         else:
             known = self.strangers.get(device)
             sighting = Sighting(device, known.name, known.rssi_dbm) if known else Sighting(device)
-            self.stranger(adapter, sighting, reason)
+            self.strangers.note(adapter, sighting, reason, self.wall())
 
     def report(self, readings: Sequence[Reading]) -> None:
         """Takes what an admitted device said; readings that no definition allows are counted."""
@@ -201,9 +171,42 @@ class Hub:
         self.identities.forget(device)
         log.info("%s (%s) is forgotten", device, known.prefix if known else "not bridged")
         if known:
-            self.store.remove(device)
-            self._reporter.forget(device)
-            self._tell([Removed(device, known.prefix)])
+            self._remove(known)
+
+    def reconfigure(self, rules: Rules) -> Sequence[str]:
+        """Takes over new rules; a sentence for each device on which they do not just take effect.
+
+        A device that is listed no more is not bridged any more; one newly listed joins when seen.
+        """
+        before, self.rules = self.rules, rules
+        told: list[str] = []
+        for known in self.store.devices():
+            rule = rules.of(known.id)
+            if known.id != GATEWAY and not self.identities.is_admitted(known.id, rules):
+                self.identities.retire(known, self.store.resources(known.id))
+                self._remove(known)
+                told.append(f"{known.id} (/{known.prefix}) is listed no more, so not bridged")
+                continue
+            if rule.prefix not in (None, known.prefix):
+                told.append(f"{known.id} stays at /{known.prefix} until the daemon is restarted")
+            if rule.name and rule.name != known.name:
+                self._name(known, rule.name)
+            elif rule != before.of(known.id):
+                self._tell([DeviceChanged(known.id)])
+        return told
+
+    def redefine(self, registry: Registry) -> None:
+        """Takes over new object definitions; values that they do not allow are withdrawn."""
+        if not self.registry.become(registry):
+            return
+        for device in self.store.devices():
+            for old in self.store.resources(device.id):
+                reading = Reading(device.id, old.path, old.value, old.at)
+                if not (checked := self._coerced(reading)):
+                    self.withdraw(device.id, old.path)
+                elif type(checked.value) is not type(old.value):
+                    self.store.apply(checked, restored=old.restored)
+            self._tell([DeviceChanged(device.id)])
 
     # --- the clock ------------------------------------------------------------------------------
 
@@ -231,6 +234,11 @@ class Hub:
         self._unsaved.update((device.id, path) for device, path, _ in unsaved)
 
     # --- inside -----------------------------------------------------------------------------------
+
+    def _remove(self, known: Device) -> None:
+        self.store.remove(known.id)
+        self._reporter.forget(known.id)
+        self._tell([Removed(known.id, known.prefix)])
 
     def _join(self, adapter: str, sighting: Sighting, *, through_window: bool) -> bool:
         if len(self.store) > MAX_DEVICES:  # the gateway itself is one more
@@ -260,7 +268,8 @@ class Hub:
         return True
 
     def _turned_away(self, adapter: str, sighting: Sighting, reason: str) -> bool:
-        if self.stranger(adapter, sighting, reason):  # not a line each time it is heard
+        # Not a line each time it is heard.
+        if self.strangers.note(adapter, sighting, reason, self.wall()):
             log.error("%s cannot join: %s", sighting.device, reason)
         return False
 

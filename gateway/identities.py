@@ -76,7 +76,7 @@ class Identities:
             self._instances[known.device] = dict(known.instances)
             if known.joined:
                 self._joined.add(known.device)
-            if known.joined or rules.of(known.device).listed:
+            if self.is_admitted(known.device, rules):
                 admitted.append(known)
             elif known.device != GATEWAY:
                 self._dormant[known.device] = known
@@ -110,6 +110,18 @@ class Identities:
         if wanted is not None:
             log.error("%s: prefix %s is taken; it is /d%d instead", device, wanted, number)
         return f"d{number}"
+
+    def is_admitted(self, device: DeviceId, rules: Rules) -> bool:
+        """Whether the device has joined for good, or is listed."""
+        return device in self._joined or rules.of(device).listed
+
+    def retire(self, known: Device, resources: Sequence[Resource]) -> None:
+        """The device is not bridged any more, but its prefix stays its own."""
+        numbers = self._instances.get(known.id, {})
+        self._dormant[known.id] = Remembered(
+            known.id, known.prefix, known.name, known.adapter, False, known.last_seen,
+            numbers, resources,
+        )  # fmt: skip
 
     def is_dormant(self, device: DeviceId) -> bool:
         """Whether the device is not bridged now, but has a prefix."""

@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections import Counter, OrderedDict
 from collections.abc import AsyncGenerator, Sequence
+from enum import StrEnum
 from typing import Annotated, ClassVar, Protocol, runtime_checkable
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
@@ -41,6 +42,14 @@ Duration = Annotated[float, BeforeValidator(parse_duration)]
 """A time span in seconds, written with its unit: "500ms", "30s", "5min", "1h", "2d"."""
 
 
+class Reload(StrEnum):
+    """What a changed key needs when the file is read again: nothing, its adapter, the daemon."""
+
+    LIVE = "live"
+    ADAPTER = "adapter"
+    RESTART = "restart"
+
+
 class Section(BaseModel):
     """A section of the configuration file: frozen, and an unknown key is an error.
 
@@ -53,6 +62,14 @@ class Section(BaseModel):
     )
     enabled_by_default: ClassVar[bool] = False
     """Whether the sample file has the section switched on."""
+    reload: ClassVar[Reload] = Reload.ADAPTER
+    """What its keys need, unless a field says otherwise: `Annotated[str, Reload.RESTART]`."""
+
+    @classmethod
+    def reload_of(cls, key: str) -> Reload:
+        """What a change of this key needs."""
+        metadata = cls.model_fields[key].metadata
+        return next((word for word in metadata if isinstance(word, Reload)), cls.reload)
 
 
 class Adapter(Protocol):

@@ -112,6 +112,12 @@ class Registry:
             if resource.id >= FIRST_REUSABLE:
                 self._reusable.setdefault(resource.id, resource)
 
+    def become(self, other: Registry) -> bool:
+        """Takes over what `other` knows, for all who hold this registry; True if that is news."""
+        before = self._objects, self._reusable
+        self._objects, self._reusable = other._objects, other._reusable
+        return before != (self._objects, self._reusable)
+
     def objects(self) -> Iterable[ObjectDefinition]:
         """Every object, by ascending id."""
         return (self._objects[i] for i in sorted(self._objects))

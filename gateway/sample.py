@@ -20,6 +20,11 @@ _HEADER = """\
 # Every key stands here with its default, commented out. Check your version with
 #   border-gateway check
 # An adapter runs if its section is there.
+#
+# A changed file is taken over by
+#   border-gateway reload
+# The word behind a key says what else that does: live nothing, adapter restarts its adapter;
+# restart: the key waits for a restart of the daemon.
 """
 
 
@@ -40,7 +45,7 @@ def _section(header: str, section: type[Section], *, active: bool) -> Iterator[s
     yield header if active else f"#{header}"
     for name, field in section.model_fields.items():
         yield ""
-        yield from _comment(field.description or "", "# ")
+        yield from _comment(f"{field.description} ({section.reload_of(name)})", "# ")
         yield f"#{name} = {_toml(_value(field))}"
 
 

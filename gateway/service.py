@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
 import sys
 import threading
-from collections.abc import Coroutine, Sequence
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Any
 
 from gateway import __version__
-from gateway.config import Config
+from gateway.config import Config, GatewaySection
 from gateway.control import ControlServer
 from gateway.ddf import load_folder
-from gateway.errors import StateError
+from gateway.errors import ConfigError, StateError
 from gateway.hub import Hub
+from gateway.lineup import Lineup, end
 from gateway.notify import notify
+from gateway.ports import Reload
 from gateway.registry import Registry
-from gateway.slots import SouthSlot
 from gateway.state import StateDatabase
-from gateway.supervisor import Supervised
 
 log = logging.getLogger(__name__)
 
@@ -46,71 +49,133 @@ EXIT_LEFT_BEHIND = 1
 
 
 class Service:
-    """One daemon. `run` lasts until `stop` is called or the task is cancelled."""
+    """One daemon. `run` lasts until `stop` is called or the task is cancelled.
 
-    def __init__(self, config: Config, state_folder: FilePath) -> None:
+    `reread` gives the configuration as it is now, or ConfigError; it is called in a thread.
+    """
+
+    def __init__(
+        self, config: Config, state_folder: FilePath, reread: Callable[[], Config] | None = None
+    ) -> None:
         self._config = config
+        self._reread = reread or (lambda: config)
         self._state_folder = state_folder
         self._stopping = asyncio.Event()
+        self._reload_asked = asyncio.Event()
+        self._reloading = asyncio.Lock()
         self.ready = asyncio.Event()
 
     def stop(self) -> None:
         """Asks `run` to end; may be called from a signal handler."""
         self._stopping.set()
 
+    def ask_reload(self) -> None:
+        """Asks `run` to take over the configuration as it is now; for a signal handler."""
+        self._reload_asked.set()
+
     async def run(self) -> None:
         """Runs the daemon; StateError where state or control socket cannot be used.
 
         An adapter that does not stop is left behind: its task may still be there afterwards.
         """
-        registry = Registry.builtin()
-        if self._config.gateway.definitions:
-            for fault in load_folder(self._config.gateway.definitions, registry):
-                log.warning("%s", fault)
+        registry, faults = _definitions(self._config)
+        for fault in faults:
+            log.warning("%s", fault)
         state = StateDatabase(self._state_folder)
         hub = Hub(registry, self._config.rules, state)
+        lineup = Lineup(hub, failed=self.stop)
+
+        async def reload() -> Sequence[str]:
+            return await self._reload(hub, lineup)
+
         try:
             hub.restore(state.load())
-            adapters = [
-                Supervised(name, adapter, section, hub)
-                for name, (adapter, section) in self._config.adapters.items()
-            ]
-            slots = [adapter.slot for adapter in adapters]
-            async with ControlServer(self._config.gateway.socket, hub, slots).listening():
+            control = ControlServer(self._config.gateway.socket, hub, lineup.slots, reload)
+            async with control.listening():
                 with ThreadPoolExecutor(1, "state") as saver:  # its end waits for the last save
-                    await self._serve(hub, adapters, _save(hub, state, saver))
+                    await self._serve(hub, lineup, _save(hub, state, saver))
         finally:
             _save_last(hub, state)
             log.info("stopped")
 
-    async def _serve(
-        self, hub: Hub, adapters: Sequence[Supervised], saving: Coroutine[Any, Any, None]
-    ) -> None:
+    async def _serve(self, hub: Hub, lineup: Lineup, saving: Coroutine[Any, Any, None]) -> None:
         # No TaskGroup: it would wait for ever for an adapter that does not stop.
         log.info("border-gateway %s starts with %d devices", __version__, len(hub.store) - 1)
-        south = [a for a in adapters if isinstance(a.slot, SouthSlot)]
-        north = [a for a in adapters if a not in south]
-        core = [asyncio.create_task(saving), asyncio.create_task(_tick(hub))]
-        servers = [asyncio.create_task(a.run(), name=a.slot.name) for a in north]
-        radios = [asyncio.create_task(a.run(), name=a.slot.name) for a in south]
+        await lineup.become(self._config.adapters)
+        reloading = self._reload_when_asked(hub, lineup)
+        core = [asyncio.create_task(work) for work in (saving, _tick(hub), reloading)]
         stopping: asyncio.Task[Any] = asyncio.create_task(self._stopping.wait())
         notify("READY=1")
         self.ready.set()
         try:
-            await asyncio.wait(
-                [stopping, *core, *servers, *radios], return_when=asyncio.FIRST_COMPLETED
-            )
+            await asyncio.wait([stopping, *core], return_when=asyncio.FIRST_COMPLETED)
         finally:
             notify("STOPPING=1")
             log.info("stopping")
-            # Radios first: what they say last is still told by the servers.
             stopped = asyncio.get_running_loop().time()
-            await _end(radios, stopped + RADIOS_STOP_S)
-            await _end(servers, stopped + SERVERS_STOP_S)
-            await _end([*core, stopping], stopped + SERVERS_STOP_S)
-        for task in (*core, *servers, *radios):
+            try:
+                await lineup.stop(stopped + RADIOS_STOP_S, stopped + SERVERS_STOP_S)
+            finally:
+                await end([*core, stopping], stopped + SERVERS_STOP_S)
+        for task in core:
             if task.done() and not task.cancelled():
                 task.result()  # none of them ends by itself but by a bug
+
+    async def _reload_when_asked(self, hub: Hub, lineup: Lineup) -> None:
+        while True:
+            await self._reload_asked.wait()
+            self._reload_asked.clear()
+            with contextlib.suppress(ConfigError):  # logged
+                await self._reload(hub, lineup)
+
+    async def _reload(self, hub: Hub, lineup: Lineup) -> Sequence[str]:
+        """Takes over the file as it is now; gives a sentence for all that an operator should know.
+
+        ConfigError where it is not valid: then everything stays as it was.
+        """
+        async with self._reloading:
+            notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+            try:
+                wanted = await asyncio.to_thread(self._reread)
+                registry, faults = await asyncio.to_thread(_definitions, wanted)
+                told = [*faults, *_waiting(self._config.gateway, wanted.gateway)]
+                if wanted.gateway.log != self._config.gateway.log:
+                    set_level(wanted.gateway.log)
+                hub.redefine(registry)
+                told += hub.reconfigure(wanted.rules)
+                told += await lineup.become(wanted.adapters)
+                self._config = _running(self._config, wanted)
+            except ConfigError as error:
+                log.error("not reloaded, the running configuration stays: %s", error)
+                raise
+            finally:
+                notify("READY=1")
+            log.info("%s", "; ".join(["reloaded", *told]))
+            return told
+
+
+def _definitions(config: Config) -> tuple[Registry, Sequence[str]]:
+    """The built-in object definitions and those of the folder, and what is wrong with its files."""
+    registry = Registry.builtin()
+    folder = config.gateway.definitions
+    return registry, load_folder(folder, registry) if folder else []
+
+
+def _waiting(running: GatewaySection, wanted: GatewaySection) -> Sequence[str]:
+    """A sentence for each changed key that waits for a restart."""
+    return [f"[gateway] {key} waits for a restart of the daemon" for key in _kept(running, wanted)]
+
+
+def _running(running: Config, wanted: Config) -> Config:
+    """The wanted configuration, with what waits for a restart as it is."""
+    kept = _kept(running.gateway, wanted.gateway)
+    return replace(wanted, gateway=wanted.gateway.model_copy(update=kept))
+
+
+def _kept(running: GatewaySection, wanted: GatewaySection) -> Mapping[str, object]:
+    """The running values of changed keys that wait for a restart."""
+    fixed = [k for k in type(running).model_fields if running.reload_of(k) is Reload.RESTART]
+    return {k: old for k in fixed if (old := getattr(running, k)) != getattr(wanted, k)}
 
 
 async def _save(hub: Hub, state: StateDatabase, saver: Executor) -> None:
@@ -148,21 +213,11 @@ async def _tick(hub: Hub) -> None:
         hub.tick()
 
 
-async def _end(tasks: list[asyncio.Task[Any]], deadline: float) -> None:
-    """Cancels tasks and waits for them until the deadline (the loop's time)."""
-    for task in tasks:
-        task.cancel()
-    if tasks:
-        timeout_s = max(0.0, deadline - asyncio.get_running_loop().time())
-        _, pending = await asyncio.wait(tasks, timeout=timeout_s)
-        for task in pending:
-            log.error("%s does not stop and is left behind; please report it", task.get_name())
-
-
-def run(config: Config, state_folder: FilePath) -> None:
+def run(config: Config, state_folder: FilePath, reread: Callable[[], Config] | None = None) -> None:
     """Runs the daemon in the foreground until SIGTERM or SIGINT; StateError if it cannot.
 
-    Ends the process itself if an adapter is left behind that does not stop.
+    SIGHUP takes over what `reread` gives. Ends the process itself if an adapter is left behind
+    that does not stop.
     """
     configure_logging(config.gateway.log)
 
@@ -171,10 +226,11 @@ def run(config: Config, state_folder: FilePath) -> None:
     leave.daemon = True
 
     async def main() -> None:
-        service = Service(config, state_folder)
+        service = Service(config, state_folder, reread)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, service.stop)
+        loop.add_signal_handler(signal.SIGHUP, service.ask_reload)
         try:
             await service.run()
         finally:
@@ -194,6 +250,11 @@ def configure_logging(level: str) -> None:
     else:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    set_level(level)
+
+
+def set_level(level: str) -> None:
+    """How much is logged from now on."""
     for ours in ("gateway", "adapters"):
         logging.getLogger(ours).setLevel(level.upper())
 

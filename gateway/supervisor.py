@@ -24,14 +24,24 @@ STEADY_AFTER_S = 120.0
 
 
 class Supervised:
-    """One adapter's class, section and slot. `run` lasts until it is cancelled."""
+    """One adapter's class, section and slot. `run` lasts until it is cancelled.
 
-    def __init__(self, name: str, adapter: type[Adapter], section: Section, hub: Hub) -> None:
+    A slot that is passed on brings along what waits for the server that the adapter speaks to.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        adapter: type[Adapter],
+        section: Section,
+        hub: Hub,
+        slot: Slot | None = None,
+    ) -> None:
         self._adapter: Callable[..., Any] = adapter
         self._section = section
         self._hub = hub
         south = hasattr(adapter, "execute")
-        self.slot: Slot = SouthSlot(name, hub) if south else NorthSlot(name, hub)
+        self.slot: Slot = slot or (SouthSlot(name, hub) if south else NorthSlot(name, hub))
 
     async def run(self) -> None:
         """Runs the adapter, again and again, until cancelled."""

@@ -1,10 +1,13 @@
 """What every test gets: log lines that are really formatted, and a hub without a disk."""
 
 import logging
+import signal
 from collections.abc import Iterator
+from pathlib import Path as FilePath
 
 import pytest
 
+from tests.daemon import Daemon
 from tests.fakes import Clock, HubBench
 
 
@@ -36,3 +39,12 @@ def clock() -> Clock:
 def bench(clock: Clock) -> HubBench:
     """A hub with a few object definitions, in memory."""
     return HubBench(clock)
+
+
+@pytest.fixture
+def daemon(tmp_path: FilePath) -> Iterator[Daemon]:
+    daemon = Daemon(tmp_path)
+    daemon.start()
+    yield daemon
+    if daemon.process:
+        daemon.end(signal.SIGKILL)
