@@ -16,6 +16,7 @@ from gateway import __version__
 from gateway.client import HUNG_UP, ask, talk
 from gateway.config import DEFAULT_FILE, DEFAULT_SOCKET, DEFAULT_STATE, load
 from gateway.errors import ConfigError, GatewayError
+from gateway.logs import LEVELS
 from gateway.ports import parse_duration
 
 EXIT_CONFIG = 78
@@ -85,6 +86,15 @@ def reload(socket_file: FilePath) -> None:
     """Have the daemon take over its changed configuration; a faulty one changes nothing."""
     for line in ["reloaded", *ask(socket_file, {"do": "reload"})]:
         click.echo(line)
+
+
+@cli.command()
+@click.argument("level", type=click.Choice(LEVELS))
+@click.argument("module", required=False)
+@click.pass_obj
+def log(socket_file: FilePath, level: str, module: str | None) -> None:
+    """Log more or less until the daemon ends: all, or a MODULE such as ble or gateway.hub."""
+    click.echo(ask(socket_file, {"do": "log", "level": level, "module": module}))
 
 
 @cli.command()

@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mappi
 from pathlib import Path as FilePath
 from typing import Any
 
-from gateway.errors import GatewayError, NotAllowed, NotFound, StateError
+from gateway.errors import GatewayError, InvalidValue, NotAllowed, NotFound, StateError
 from gateway.events import (
     Availability,
     Change,
@@ -30,6 +30,7 @@ from gateway.events import (
     Write,
 )
 from gateway.hub import Hub
+from gateway.logs import LEVELS, set_level, set_module_level
 from gateway.model import DeviceId, Path, parse_device_id
 from gateway.policy import DeviceRule
 from gateway.ports import Answering, Outbox
@@ -128,6 +129,8 @@ class ControlServer:
                     answer = await self._exec(target, arguments)
                 case {"do": "permit", "seconds": int() | float() as seconds}:
                     answer = self._permit(seconds)
+                case {"do": "log", "level": str(level), "module": str() | None as module}:
+                    answer = _log(level, module)
                 case {"do": "reload"}:
                     answer = await self._reload()
                 case {"do": "forget", "target": str(target)}:
@@ -274,6 +277,17 @@ class ControlServer:
             "at": resource.at,
             "restored": resource.restored,
         }
+
+
+def _log(level: str, module: str | None) -> str:
+    """Changes how much is logged until the daemon ends; gives a sentence."""
+    if level not in LEVELS:
+        raise InvalidValue(f"{level!r} is no level; levels are {', '.join(LEVELS)}")
+    if module is None:
+        set_level(level)
+    what = set_module_level(level, module) if module else "everything"
+    log.info("%s logs at level %s until the daemon ends", what, level)
+    return f"{what} logs at level {level} until the daemon ends"
 
 
 def _device_json(device: Device) -> Mapping[str, object]:

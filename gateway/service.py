@@ -7,7 +7,6 @@ import contextlib
 import logging
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -23,6 +22,7 @@ from gateway.ddf import load_folder
 from gateway.errors import ConfigError, StateError
 from gateway.hub import Hub
 from gateway.lineup import Lineup, end
+from gateway.logs import configure_logging, set_level
 from gateway.notify import notify
 from gateway.ports import Reload
 from gateway.registry import Registry
@@ -240,28 +240,3 @@ def run(config: Config, state_folder: FilePath, reread: Callable[[], Config] | N
         asyncio.run(main())
     finally:
         leave.cancel()
-
-
-def configure_logging(level: str) -> None:
-    """Logs to stderr; under systemd with the priority prefixes that the journal reads."""
-    handler = logging.StreamHandler(sys.stderr)
-    if os.environ.get("JOURNAL_STREAM"):
-        handler.setFormatter(_JournalFormatter("%(name)s: %(message)s"))
-    else:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    set_level(level)
-
-
-def set_level(level: str) -> None:
-    """How much is logged from now on."""
-    for ours in ("gateway", "adapters"):
-        logging.getLogger(ours).setLevel(level.upper())
-
-
-class _JournalFormatter(logging.Formatter):
-    _PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
-
-    def format(self, record: logging.LogRecord) -> str:
-        priority = next((p for level, p in self._PRIORITIES if record.levelno >= level), 7)
-        return "\n".join(f"<{priority}>{line}" for line in super().format(record).splitlines())

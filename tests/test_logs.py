@@ -1,0 +1,72 @@
+"""How much is logged, changed while the daemon runs."""
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+import adapters.sim.adapter
+from gateway.errors import NotFound
+from gateway.logs import modules, set_level, set_module_level
+from tests.daemon import CORE, SIM, Daemon
+
+SLIXMPP = logging.getLogger("slixmpp.xmlstream")
+
+
+@pytest.fixture(autouse=True)
+def _levels_as_before() -> Iterator[None]:
+    before = {name: logging.getLogger(name).level for name in modules()}
+    yield
+    for name, level in before.items():
+        logging.getLogger(name).setLevel(level)
+
+
+def enabled(name: str) -> bool:
+    return logging.getLogger(name).isEnabledFor(logging.DEBUG)
+
+
+def test_one_module_can_say_more_than_the_others() -> None:
+    set_level("info")
+    assert set_module_level("debug", "hub") == "gateway.hub"
+    assert enabled("gateway.hub")
+    assert not enabled("gateway.control")
+
+
+def test_an_adapter_is_named_as_its_section() -> None:
+    set_level("info")
+    logging.getLogger(f"{adapters.sim.adapter.__name__}.test")
+    assert set_module_level("debug", "sim") == "adapters.sim"
+    assert enabled("adapters.sim.adapter.test")
+
+
+def test_a_level_for_all_undoes_those_of_modules() -> None:
+    set_module_level("debug", "gateway.hub")
+    set_level("warning")
+    assert not logging.getLogger("gateway.hub").isEnabledFor(logging.INFO)
+
+
+def test_what_a_library_logs_cannot_be_switched_on_since_it_may_hold_passwords() -> None:
+    before = SLIXMPP.getEffectiveLevel()
+    with pytest.raises(NotFound):
+        set_module_level("debug", "slixmpp")
+    set_level("debug")
+    assert SLIXMPP.getEffectiveLevel() == before
+
+
+def test_an_unknown_module_is_answered_with_the_nearest() -> None:
+    with pytest.raises(NotFound, match="did you mean 'hub'"):
+        set_module_level("debug", "hubb")
+
+
+def test_the_running_daemon_logs_more_or_less_at_once(daemon: Daemon) -> None:
+    done = daemon.command("log", "error")
+    assert done.stdout == "everything logs at level error until the daemon ends\n"
+    daemon.configure(CORE.replace("Attic", "Loft") + SIM)
+    daemon.command("reload")  # what did not change there stays as it was set here
+    wrong = daemon.command("log", "debug", "hubb")
+    assert (wrong.returncode, "did you mean 'hub'?" in wrong.stderr) == (1, True)
+    assert daemon.command("log", "loud").returncode == 2
+    daemon.command("log", "info", "control")
+    log = daemon.end()[1]
+    assert "reloaded" not in log
+    assert "gateway.control logs at level info" in log
