@@ -228,6 +228,16 @@ def permit(socket_file: FilePath, duration: str) -> None:
 
 @cli.command()
 @click.argument("target")
+@click.argument("name")
+@click.pass_obj
+def name(socket_file: FilePath, target: str, name: str) -> None:
+    """Give a device a NAME for good; an empty one ("") gives it back its own."""
+    device = ask(socket_file, {"do": "name", "target": target, "name": name})["named"]
+    click.echo(f"{device} is named {name}" if name else f"{device} is named as it names itself")
+
+
+@cli.command()
+@click.argument("target")
 @click.pass_obj
 def forget(socket_file: FilePath, target: str) -> None:
     """Remove a device, its prefix and its values for good, also one that is listed no more."""

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, Validati
 
 from gateway.errors import ConfigError
 from gateway.model import DeviceId, Path, check_prefix, parse_device_id
-from gateway.policy import DeviceRule, ReportRule, Rules
+from gateway.policy import MAX_NAME, DeviceRule, ReportRule, Rules
 from gateway.ports import Adapter, Duration, Reload, Section
 
 DEFAULT_FILE = FilePath("/etc/border-gateway/gateway.toml")
@@ -79,7 +79,9 @@ class DeviceSection(Section):
     )
     """First segment of its CoAP paths; without it one is assigned once (d1, d2, ...). That of a
     device which has joined changes only with a restart."""
-    name: Annotated[str, Field(max_length=64)] | None = Field(None, examples=["Weather station"])
+    name: Annotated[str, Field(max_length=MAX_NAME)] | None = Field(
+        None, examples=["Weather station"]
+    )
     """What people call it."""
     writable: Annotated[bool | tuple[Path, ...], BeforeValidator(_writable)] = False
     """Whether clients may write and execute: false, true, or paths such as ["3312/0/5850"]."""

@@ -31,8 +31,8 @@ from gateway.events import (
 )
 from gateway.hub import Hub
 from gateway.logs import LEVELS, set_level, set_module_level
-from gateway.model import DeviceId, Path, parse_device_id
-from gateway.policy import DeviceRule
+from gateway.model import GATEWAY, DeviceId, Path, parse_device_id, printable
+from gateway.policy import MAX_NAME, DeviceRule
 from gateway.ports import Answering, Outbox
 from gateway.slots import Slot
 from gateway.text import from_text, to_text
@@ -133,6 +133,8 @@ class ControlServer:
                     answer = _log(level, module)
                 case {"do": "reload"}:
                     answer = await self._reload()
+                case {"do": "name", "target": str(target), "name": str(name)}:
+                    answer = self._name(target, name)
                 case {"do": "forget", "target": str(target)}:
                     answer = self._forget(target)
                 case _:
@@ -203,6 +205,15 @@ class ControlServer:
     def _permit(self, seconds: float) -> Mapping[str, object]:
         self._hub.permit(seconds)
         return {"join_window_s": self._hub.join_window.remaining_s(self._hub.monotonic())}
+
+    def _name(self, target: str, name: str) -> Mapping[str, object]:
+        device, path = self._target(target)
+        if path is not None or device.id == GATEWAY:
+            raise NotAllowed(f"only a whole device has a name, not {target}")
+        if len(name) > MAX_NAME or printable(name) != name:
+            raise InvalidValue(f"a name is up to {MAX_NAME} printable characters")
+        self._hub.rename(device.id, name)
+        return {"named": device.id}
 
     def _forget(self, target: str) -> Mapping[str, object]:
         try:

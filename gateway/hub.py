@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from gateway.commands import Commander
-from gateway.errors import InvalidValue, NotFound, StateError
+from gateway.errors import InvalidValue, NotAllowed, NotFound, StateError
 from gateway.events import (
     Availability,
     Change,
@@ -172,6 +172,21 @@ class Hub:
         log.info("%s (%s) is forgotten", device, known.prefix if known else "not bridged")
         if known:
             self._remove(known)
+
+    def rename(self, device: DeviceId, name: str) -> None:
+        """Names a device for good; an empty name gives it back its own.
+
+        NotAllowed where the configuration names it; StateError if the name cannot be kept.
+        """
+        known = self.store.require(device)
+        if configured := self.rules.of(device).name:
+            raise NotAllowed(
+                f"the configuration names it {configured!r}; change or remove name under "
+                f'[[device]] id = "{device}", then: border-gateway reload'
+            )
+        self.identities.keep(replace(known, name=name))
+        log.info("%s (/%s) is named %r", device, known.prefix, name)
+        self._replace(known, name=name)
 
     def reconfigure(self, rules: Rules) -> Sequence[str]:
         """Takes over new rules; a sentence for each device on which they do not just take effect.

@@ -12,6 +12,10 @@ MAX_JOIN_WINDOW_S = 3600.0
 """A join window longer than an hour is one that somebody forgot to close."""
 
 
+MAX_NAME = 64
+"""Characters of the name that people give a device: a column of a table."""
+
+
 @dataclass(frozen=True, slots=True)
 class ReportRule:
     """When a reading is told to clients. A deadband of 0 tells every difference."""

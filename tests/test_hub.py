@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.errors import NotFound
+from gateway.errors import NotFound, StateError
 from gateway.events import Change, DeviceChanged, Reading, Removed, Resource, Sighting, State
 from gateway.model import GATEWAY, DeviceId, Path
 from gateway.policy import ReportRule, Rules
@@ -328,3 +328,13 @@ def test_the_gateway_shows_all_of_many_devices(bench: HubBench) -> None:
     for number in range(400):
         bench.south.seen(Sighting(DeviceId(f"lowpan:{number:016x}")))
     assert len(bench.north.resources(GATEWAY, Path(25))) == 1_200
+
+
+def test_a_name_that_cannot_be_kept_is_not_given(bench: HubBench) -> None:
+    bench.join()
+    bench.memory.full = True
+    with pytest.raises(StateError):
+        bench.hub.rename(STATION, "Loft")
+    known = bench.north.device_by_id(STATION)
+    assert known
+    assert known.name == "a name"

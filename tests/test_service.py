@@ -171,3 +171,41 @@ def test_check_names_the_bad_object_definitions(tmp_path: FilePath) -> None:
     assert "lamp.xml is set aside: line 2: not XML" in done.stderr
     daemon.start()
     assert "lamp.xml is set aside: line 2: not XML" in daemon.end()[1]
+
+
+def test_a_name_that_the_operator_gives_is_kept_for_good(daemon: Daemon) -> None:
+    daemon.ask({"do": "permit", "seconds": 60})
+    daemon.until(lambda: daemon.value("d1/3303/0/5700"))
+    done = daemon.command("name", "d1", "Green house")
+    assert done.stdout == "sim:0000000000000002 is named Green house\n"
+    assert "Green house" in daemon.command("devices").stdout
+    daemon.end(signal.SIGKILL)
+    daemon.start()
+    assert "Green house" in daemon.command("devices").stdout
+    daemon.command("name", "sim:0000000000000002", "")
+    daemon.until(lambda: "Virtual 0002" in daemon.command("devices").stdout)
+
+
+def test_a_name_in_the_configuration_wins(daemon: Daemon) -> None:
+    daemon.until(lambda: daemon.value("attic/3303/0/5700"))
+    done = daemon.command("name", "attic", "Loft")
+    assert done.returncode == 1
+    assert "the configuration names it 'Attic'" in done.stderr
+    assert "Attic" in daemon.command("devices").stdout
+
+
+@pytest.mark.parametrize(
+    ("target", "name", "told"),
+    [
+        ("attic", "x" * 65, "up to 64 printable characters"),
+        ("attic", "a\nb", "up to 64 printable characters"),
+        ("attic/3303", "Loft", "only a whole device"),
+        ("/", "Loft", "only a whole device"),
+        ("cellar", "Loft", "no device 'cellar'"),
+    ],
+)
+async def test_what_cannot_be_named_is_told(
+    daemon: Daemon, target: str, name: str, told: str
+) -> None:
+    daemon.until(lambda: daemon.value("attic/3303/0/5700"))
+    assert told in daemon.command("name", target, name).stderr
