@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,7 @@ import click
 
 from gateway import __version__
 from gateway.client import HUNG_UP, ask, talk
+from gateway.client import backup as received
 from gateway.config import DEFAULT_FILE, DEFAULT_SOCKET, DEFAULT_STATE, load
 from gateway.errors import ConfigError, GatewayError
 from gateway.logs import LEVELS
@@ -64,15 +66,18 @@ _config_option = click.option(
 )
 
 
-@cli.command()
-@_config_option
-@click.option(
+_state_option = click.option(
     "--state",
     type=click.Path(path_type=FilePath),
     default=DEFAULT_STATE,
     show_default=True,
     help="The folder of the state database.",
 )
+
+
+@cli.command()
+@_config_option
+@_state_option
 def run(config: FilePath, state: FilePath) -> None:
     """Run the daemon in the foreground until SIGTERM."""
     from gateway import service
@@ -242,6 +247,40 @@ def name(socket_file: FilePath, target: str, name: str) -> None:
 def forget(socket_file: FilePath, target: str) -> None:
     """Remove a device, its prefix and its values for good, also one that is listed no more."""
     click.echo(f"{ask(socket_file, {'do': 'forget', 'target': target})['forgotten']} is forgotten")
+
+
+@cli.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=FilePath))
+@click.pass_obj
+def backup(socket_file: FilePath, file: FilePath) -> None:
+    """Write prefixes, names and last values of the running daemon to a FILE, for restore."""
+    data = received(socket_file)
+    new = file.with_name(f"{file.name}.new")
+    try:
+        new.unlink(missing_ok=True)
+        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as copy:
+            copy.write(data)
+            copy.flush()
+            os.fsync(copy.fileno())
+        new.rename(file)
+    except OSError as error:
+        raise GatewayError(f"{file}: {error.strerror or error}") from None
+    click.echo(f"{file}: {len(data)} octets")
+
+
+@cli.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=FilePath))
+@_state_option
+def restore(file: FilePath, state: FilePath) -> None:
+    """Put a backup FILE back, while the daemon does not run."""
+    from gateway import backup
+
+    done = backup.restore(file, state)
+    click.echo(f"{done.devices} devices are restored into {state}")
+    if done.aside:
+        click.echo(f"the previous state is kept as {done.aside}")
+    if not done.counters_kept:
+        click.echo("frame counters are as old as the backup: with link security, take a new key")
 
 
 def _confirm(answer: Mapping[str, object]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import socket
@@ -22,6 +23,16 @@ def ask(socket_file: FilePath, request: Mapping[str, object]) -> Any:
     for answer in talk(socket_file, request, ANSWER_TIMEOUT_S):
         return answer
     raise GatewayError(HUNG_UP)
+
+
+def backup(socket_file: FilePath) -> bytes:
+    """The daemon's state database as the content of a file; GatewayError as above."""
+    answers = talk(socket_file, {"do": "backup"}, ANSWER_TIMEOUT_S)
+    octets = next(answers, None)
+    data = b"".join(map(base64.b64decode, answers))
+    if len(data) != octets:
+        raise GatewayError(HUNG_UP)
+    return data
 
 
 def talk(

@@ -8,6 +8,7 @@ A request is `{"do": name, ...arguments}`; an answer is `{"ok": ...}` or `{"erro
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import json
 import logging
@@ -17,6 +18,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mappi
 from pathlib import Path as FilePath
 from typing import Any
 
+from gateway import logs
 from gateway.errors import GatewayError, InvalidValue, NotAllowed, NotFound, StateError
 from gateway.events import (
     Availability,
@@ -30,7 +32,6 @@ from gateway.events import (
     Write,
 )
 from gateway.hub import Hub
-from gateway.logs import LEVELS, set_level, set_module_level
 from gateway.model import GATEWAY, DeviceId, Path, parse_device_id, printable
 from gateway.policy import MAX_NAME, DeviceRule
 from gateway.ports import Answering, Outbox
@@ -55,6 +56,10 @@ WATCH_LIMIT = 10_000
 """Changes that wait for one slow `watch`; the oldest are dropped."""
 
 
+BACKUP_PIECE = 262_144
+"""Octets of the state database in one line."""
+
+
 class ControlServer:
     """Serves the socket while `listening`. Who may connect is decided by the file's mode (0660)."""
 
@@ -64,7 +69,9 @@ class ControlServer:
         hub: Hub,
         slots: Sequence[Slot],
         reload: Callable[[], Awaitable[Sequence[str]]],
+        snapshot: Callable[[], bytes],
     ) -> None:
+        self._snapshot = snapshot
         self._reload = reload
         self._file = file
         self._hub = hub
@@ -111,14 +118,10 @@ class ControlServer:
     ) -> None:
         answer: object
         try:
+            if stream := self._stream(request, writer):
+                await _until_hangup(reader, stream)
+                return
             match request:
-                case {"do": "watch", "target": str() | None as target}:
-                    device, path = self._target(target) if target else (None, None)
-                    await _until_hangup(reader, self._watch(device, path, writer))
-                    return
-                case {"do": "ask", "adapter": str(name), "question": str(question)}:
-                    await _until_hangup(reader, _answers(self._adapter(name), question, writer))
-                    return
                 case {"do": "devices"}:
                     answer = self._devices()
                 case {"do": "get", "target": str(target)}:
@@ -130,7 +133,7 @@ class ControlServer:
                 case {"do": "permit", "seconds": int() | float() as seconds}:
                     answer = self._permit(seconds)
                 case {"do": "log", "level": str(level), "module": str() | None as module}:
-                    answer = _log(level, module)
+                    answer = logs.change(level, module)
                 case {"do": "reload"}:
                     answer = await self._reload()
                 case {"do": "name", "target": str(target), "name": str(name)}:
@@ -143,6 +146,20 @@ class ControlServer:
             await _send(writer, {"error": str(error)})
         else:
             await _send(writer, {"ok": answer})
+
+    def _stream(
+        self, request: Any, writer: asyncio.StreamWriter
+    ) -> Coroutine[Any, Any, None] | None:
+        """The work of a request that has many answers; None if this is another one."""
+        match request:
+            case {"do": "watch", "target": str() | None as target}:
+                return self._watch(self._target(target) if target else (None, None), writer)
+            case {"do": "ask", "adapter": str(name), "question": str(question)}:
+                return _answers(self._adapter(name), question, writer)
+            case {"do": "backup"}:
+                return self._backup(writer)
+            case _:
+                return None
 
     def _adapter(self, name: str) -> Answering:
         """The running adapter of this name, if it takes questions."""
@@ -226,9 +243,18 @@ class ControlServer:
         self._hub.forget(device)
         return {"forgotten": device}
 
+    async def _backup(self, writer: asyncio.StreamWriter) -> None:
+        """Says how many octets the state database has, then gives them in pieces."""
+        data = await asyncio.to_thread(self._snapshot)
+        await _send(writer, {"ok": len(data)})
+        for start in range(0, len(data), BACKUP_PIECE):
+            piece = data[start : start + BACKUP_PIECE]
+            await _send(writer, {"ok": base64.b64encode(piece).decode()})
+
     async def _watch(
-        self, device: Device | None, path: Path | None, writer: asyncio.StreamWriter
+        self, target: tuple[Device | None, Path | None], writer: asyncio.StreamWriter
     ) -> None:
+        device, path = target
         outbox = Outbox(limit=WATCH_LIMIT)
         self._hub.outboxes.append(outbox)
         try:
@@ -288,17 +314,6 @@ class ControlServer:
             "at": resource.at,
             "restored": resource.restored,
         }
-
-
-def _log(level: str, module: str | None) -> str:
-    """Changes how much is logged until the daemon ends; gives a sentence."""
-    if level not in LEVELS:
-        raise InvalidValue(f"{level!r} is no level; levels are {', '.join(LEVELS)}")
-    if module is None:
-        set_level(level)
-    what = set_module_level(level, module) if module else "everything"
-    log.info("%s logs at level %s until the daemon ends", what, level)
-    return f"{what} logs at level {level} until the daemon ends"
 
 
 def _device_json(device: Device) -> Mapping[str, object]:

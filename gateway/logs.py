@@ -10,7 +10,9 @@ import os
 import sys
 from collections.abc import Sequence
 
-from gateway.errors import NotFound
+from gateway.errors import InvalidValue, NotFound
+
+log = logging.getLogger(__name__)
 
 OURS = ("gateway", "adapters")
 
@@ -46,6 +48,17 @@ def set_module_level(level: str, name: str) -> str:
         raise NotFound(f"no module {name!r} runs here{nearest}; known are {_short(known)}")
     logging.getLogger(full).setLevel(level.upper())
     return full
+
+
+def change(level: str, module: str | None) -> str:
+    """Changes the level of a module, or of all, until the daemon ends; gives a sentence."""
+    if level not in LEVELS:
+        raise InvalidValue(f"{level!r} is no level; levels are {', '.join(LEVELS)}")
+    if module is None:
+        set_level(level)
+    what = set_module_level(level, module) if module else "everything"
+    log.info("%s logs at level %s until the daemon ends", what, level)
+    return f"{what} logs at level {level} until the daemon ends"
 
 
 def modules() -> Sequence[str]:

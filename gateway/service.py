@@ -90,7 +90,9 @@ class Service:
 
         try:
             hub.restore(state.load())
-            control = ControlServer(self._config.gateway.socket, hub, lineup.slots, reload)
+            control = ControlServer(
+                self._config.gateway.socket, hub, lineup.slots, reload, state.snapshot
+            )
             async with control.listening():
                 with ThreadPoolExecutor(1, "state") as saver:  # its end waits for the last save
                     await self._serve(hub, lineup, _save(hub, state, saver))

@@ -61,7 +61,7 @@ class StateDatabase:
         with contextlib.ExitStack() as undo:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                undo.callback(os.close, _locked(folder))
+                undo.callback(os.close, lock_folder(folder))
                 self._db = self._open()
             except OSError as error:
                 raise StateError(
@@ -147,6 +147,12 @@ class StateDatabase:
                 "UPDATE device SET last_seen = ? WHERE id = ?", [(s, d) for d, s in seen.items()]
             )
 
+    def snapshot(self) -> bytes:
+        """The whole database as it is now, as the content of a file."""
+        with self._errors(), contextlib.closing(sqlite3.connect(":memory:")) as copy:
+            self._db.backup(copy)
+            return copy.serialize()
+
     @contextlib.contextmanager
     def _commit(self, *, synced: bool = True) -> Iterator[sqlite3.Connection]:
         with self._errors():
@@ -208,7 +214,7 @@ class StateDatabase:
         return db
 
 
-def _locked(folder: FilePath) -> int:
+def lock_folder(folder: FilePath) -> int:
     """A descriptor that holds the folder for this process; StateError if another one has it."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

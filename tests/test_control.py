@@ -58,7 +58,7 @@ async def file(bench: HubBench, tmp_path: FilePath) -> AsyncIterator[FilePath]:
     """The socket of a server for the bench's hub, with one device."""
     bench.join(prefix="attic")
     bench.say({TEMPERATURE: 20.0})
-    server = ControlServer(tmp_path / "control.sock", bench.hub, [bench.south], no_reload)
+    server = ControlServer(tmp_path / "control.sock", bench.hub, [bench.south], no_reload, bytes)
     async with server.listening():
         yield tmp_path / "control.sock"
     assert not (tmp_path / "control.sock").exists()
@@ -155,7 +155,7 @@ async def test_too_many_clients_at_once_are_told_so_and_others_later_served(
 
 async def test_the_end_of_the_daemon_ends_its_watchers(bench: HubBench, tmp_path: FilePath) -> None:
     before = list(bench.hub.outboxes)
-    async with ControlServer(tmp_path / "sock", bench.hub, [], no_reload).listening():
+    async with ControlServer(tmp_path / "sock", bench.hub, [], no_reload, bytes).listening():
         client = await watch(tmp_path / "sock", bench, None)
     assert await client.line() is None
     assert bench.hub.outboxes == before
@@ -165,7 +165,7 @@ async def test_the_socket_of_a_running_gateway_is_not_taken_from_it(
     file: FilePath, bench: HubBench
 ) -> None:
     with pytest.raises(StateError, match="another gateway answers at"):
-        async with ControlServer(file, bench.hub, [], no_reload).listening():
+        async with ControlServer(file, bench.hub, [], no_reload, bytes).listening():
             pass
     assert "ok" in await (await connect(file)).ask(do="devices")
 
@@ -173,7 +173,9 @@ async def test_the_socket_of_a_running_gateway_is_not_taken_from_it(
 async def test_a_file_that_is_no_socket_is_left_alone(bench: HubBench, tmp_path: FilePath) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(StateError, match="is not a socket"):
-        async with ControlServer(tmp_path / "notes.txt", bench.hub, [], no_reload).listening():
+        async with ControlServer(
+            tmp_path / "notes.txt", bench.hub, [], no_reload, bytes
+        ).listening():
             pass
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
@@ -184,7 +186,7 @@ async def test_a_socket_that_a_killed_daemon_left_is_replaced(
     with socket.socket(socket.AF_UNIX) as killed:
         killed.bind(str(tmp_path / "sock"))
         killed.listen()
-    async with ControlServer(tmp_path / "sock", bench.hub, [], no_reload).listening():
+    async with ControlServer(tmp_path / "sock", bench.hub, [], no_reload, bytes).listening():
         assert "ok" in await (await connect(tmp_path / "sock")).ask(do="devices")
         assert (tmp_path / "sock").stat().st_mode & 0o777 == 0o660
 
@@ -193,5 +195,7 @@ async def test_a_path_that_is_too_long_for_a_socket_is_a_clear_error(
     bench: HubBench, tmp_path: FilePath
 ) -> None:
     with pytest.raises(StateError, match="path too long; set"):
-        async with ControlServer(tmp_path / ("x" * 110), bench.hub, [], no_reload).listening():
+        async with ControlServer(
+            tmp_path / ("x" * 110), bench.hub, [], no_reload, bytes
+        ).listening():
             pass

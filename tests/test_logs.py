@@ -66,7 +66,7 @@ def test_the_running_daemon_logs_more_or_less_at_once(daemon: Daemon) -> None:
     wrong = daemon.command("log", "debug", "hubb")
     assert (wrong.returncode, "did you mean 'hub'?" in wrong.stderr) == (1, True)
     assert daemon.command("log", "loud").returncode == 2
-    daemon.command("log", "info", "control")
+    daemon.command("log", "info", "logs")
     log = daemon.end()[1]
     assert "reloaded" not in log
-    assert "gateway.control logs at level info" in log
+    assert "gateway.logs logs at level info" in log

@@ -1,0 +1,138 @@
+"""A backup of the running daemon, and putting it back."""
+
+import contextlib
+import os
+import shutil
+import sqlite3
+from pathlib import Path as FilePath
+
+import pytest
+
+from gateway.backup import restore
+from gateway.errors import StateError
+from gateway.events import Availability, Device, State
+from gateway.model import DeviceId
+from gateway.state import MIGRATIONS, StateDatabase
+from tests.daemon import CORE, Daemon
+from tests.fakes import METER, STATION
+
+
+def filled(folder: FilePath, device: DeviceId = STATION, counter: bytes = b"1") -> bytes:
+    """A state database with one device; what a backup of it holds."""
+    state = StateDatabase(folder)
+    where = Availability(State.UNKNOWN, "", 0.0)
+    state.remember_device(Device(device, "d1", "A name", "ble", where), joined=True)
+    state.remember("lowpan", "frame-counter", counter)
+    data = state.snapshot()
+    state.close()
+    return data
+
+
+def known(folder: FilePath) -> list[DeviceId]:
+    state = StateDatabase(folder)
+    found = [r.device for r in state.load()[1:]]
+    state.close()
+    return found
+
+
+def test_a_daemon_is_backed_up_and_put_back_on_another_box(
+    daemon: Daemon, tmp_path: FilePath
+) -> None:
+    daemon.ask({"do": "permit", "seconds": 60})
+    daemon.until(lambda: daemon.value("d1/3303/0/5700"))
+    daemon.command("name", "d1", "Green house")
+    file, state = tmp_path / "box.backup", tmp_path / "state"
+    done = daemon.command("backup", str(file))
+    assert done.stdout == f"{file}: {file.stat().st_size} octets\n"
+    assert file.stat().st_mode & 0o777 == 0o600
+    refused = daemon.command("restore", str(file), "--state", str(state))
+    assert refused.returncode == 1
+    assert "is in use by another running gateway" in refused.stderr
+    daemon.end()
+    shutil.rmtree(state)
+    done = daemon.command("restore", str(file), "--state", str(state))
+    assert done.stdout.splitlines() == [
+        f"2 devices are restored into {state}",
+        "frame counters are as old as the backup: with link security, take a new key",
+    ]
+    daemon.configure(CORE)
+    daemon.start()
+    assert "Green house" in daemon.command("devices").stdout
+
+
+def test_a_backup_that_cannot_be_written_is_told(daemon: Daemon, tmp_path: FilePath) -> None:
+    done = daemon.command("backup", str(tmp_path / "nowhere" / "file"))
+    assert (done.returncode, "No such file or directory" in done.stderr) == (1, True)
+
+
+def test_the_previous_database_is_kept_aside_and_counters_never_run_twice(
+    tmp_path: FilePath,
+) -> None:
+    file, folder = tmp_path / "backup", tmp_path / "state"
+    file.write_bytes(filled(folder, STATION, b"1"))
+    filled(folder, STATION, b"2")
+    state = StateDatabase(folder)
+    state.forget_device(STATION)
+    state.close()
+    done = restore(file, folder)
+    assert (done.devices, done.counters_kept) == (1, True)
+    assert known(folder) == [STATION]
+    assert done.aside
+    with contextlib.closing(sqlite3.connect(done.aside)) as previous:
+        assert previous.execute("SELECT count(*) FROM device").fetchone() == (0,)
+    state = StateDatabase(folder)
+    assert state.recall("lowpan", "frame-counter") == b"2"
+    state.close()
+    assert not list(folder.glob("*restoring*"))
+
+
+def test_a_damaged_database_is_replaced(tmp_path: FilePath) -> None:
+    file, folder = tmp_path / "backup", tmp_path / "state"
+    file.write_bytes(filled(folder))
+    (folder / "state.db").write_bytes(b"\0" * 8192)
+    done = restore(file, folder)
+    assert not done.counters_kept
+    assert known(folder) == [STATION]
+    assert done.aside
+    assert done.aside.read_bytes() == b"\0" * 8192
+
+
+def other_database(file: FilePath, version: int) -> None:
+    with contextlib.closing(sqlite3.connect(file)) as db:
+        db.execute("CREATE TABLE album (title TEXT)")
+        db.execute(f"PRAGMA user_version = {version}")
+
+
+@pytest.mark.parametrize("kind", ["text", "empty", "half", "other", "newer"])
+def test_what_is_no_backup_is_refused_and_nothing_changed(kind: str, tmp_path: FilePath) -> None:
+    file, folder = tmp_path / "backup", tmp_path / "state"
+    whole = filled(folder, METER)
+    told = "is not a whole backup"
+    match kind:
+        case "text":
+            file.write_text("hello")
+        case "empty":
+            file.touch()
+        case "half":
+            file.write_bytes(whole[: len(whole) // 2])
+        case "other":
+            other_database(file, 1)
+        case "newer":
+            other_database(file, len(MIGRATIONS) + 1)
+            told = "was written by a newer version"
+    with pytest.raises(StateError, match=told):
+        restore(file, folder)
+    assert known(folder) == [METER]
+    assert not list(folder.glob("*restor*"))
+
+
+def test_what_root_restores_belongs_to_the_daemons_user(
+    tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, folder = tmp_path / "backup", tmp_path / "state"
+    file.write_bytes(filled(folder))
+    owners: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "chown", lambda _, user, group: owners.append((user, group)))
+    restore(file, folder)
+    assert owners == [(folder.stat().st_uid, folder.stat().st_gid)]
