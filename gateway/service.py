@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path as FilePath
@@ -27,6 +27,7 @@ from gateway.notify import notify
 from gateway.ports import Reload
 from gateway.registry import Registry
 from gateway.state import StateDatabase
+from gateway.watchdog import Progress, watch, watchdog_interval_s
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,9 @@ SAVE_RETRY_S = 10.0
 
 TICK_S = 1.0
 """How exactly the report rule's minimum interval is kept."""
+
+STUCK_AFTER_S = 20.0
+"""When the core counts as stuck: longer than a full disk is left alone, and a slow one takes."""
 
 RADIOS_STOP_S = 2.5
 SERVERS_STOP_S = 4.2
@@ -95,17 +99,23 @@ class Service:
             )
             async with control.listening():
                 with ThreadPoolExecutor(1, "state") as saver:  # its end waits for the last save
-                    await self._serve(hub, lineup, _save(hub, state, saver))
+                    await self._serve(hub, lineup, state, saver)
         finally:
             _save_last(hub, state)
             log.info("stopped")
 
-    async def _serve(self, hub: Hub, lineup: Lineup, saving: Coroutine[Any, Any, None]) -> None:
+    async def _serve(self, hub: Hub, lineup: Lineup, state: StateDatabase, saver: Executor) -> None:
         # No TaskGroup: it would wait for ever for an adapter that does not stop.
         log.info("border-gateway %s starts with %d devices", __version__, len(hub.store) - 1)
         await lineup.become(self._config.adapters)
-        reloading = self._reload_when_asked(hub, lineup)
-        core = [asyncio.create_task(work) for work in (saving, _tick(hub), reloading)]
+        progress = Progress(hub.monotonic, tick=STUCK_AFTER_S, saving=STUCK_AFTER_S)
+        work = (
+            _save(hub, state, saver, progress),
+            _tick(hub, progress),
+            self._reload_when_asked(hub, lineup),
+            watch(progress, watchdog_interval_s()),
+        )
+        core = [asyncio.create_task(each) for each in work]
         stopping: asyncio.Task[Any] = asyncio.create_task(self._stopping.wait())
         notify("READY=1")
         self.ready.set()
@@ -180,10 +190,11 @@ def _kept(running: GatewaySection, wanted: GatewaySection) -> Mapping[str, objec
     return {k: old for k in fixed if (old := getattr(running, k)) != getattr(wanted, k)}
 
 
-async def _save(hub: Hub, state: StateDatabase, saver: Executor) -> None:
+async def _save(hub: Hub, state: StateDatabase, saver: Executor, progress: Progress) -> None:
     """Saves changed values, until cancelled; what was not surely saved is unsaved again."""
     loop = asyncio.get_running_loop()
     while True:
+        progress.made("saving")
         await asyncio.sleep(SAVE_INTERVAL_S)
         if not (unsaved := hub.take_unsaved()):
             continue
@@ -208,11 +219,12 @@ def _save_last(hub: Hub, state: StateDatabase) -> None:
         state.close()
 
 
-async def _tick(hub: Hub) -> None:
+async def _tick(hub: Hub, progress: Progress) -> None:
     """Drives the report rule's clock, until cancelled."""
     while True:
         await asyncio.sleep(TICK_S)
         hub.tick()
+        progress.made("tick")
 
 
 def run(config: Config, state_folder: FilePath, reread: Callable[[], Config] | None = None) -> None:

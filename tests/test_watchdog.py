@@ -1,0 +1,118 @@
+"""The sign of life that systemd waits for: given while the core works, and only then."""
+
+import asyncio
+import os
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path as FilePath
+
+import pytest
+
+from gateway import service
+from gateway.events import Device, Resource
+from gateway.model import Path
+from gateway.service import Service
+from gateway.state import StateDatabase
+from gateway.watchdog import Progress, watch, watchdog_interval_s
+from tests.daemon import DEADLINE_S, Daemon
+from tests.fakes import Clock
+from tests.test_stop import config
+
+
+@pytest.fixture
+def manager(tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """systemd's end of the notification socket."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(str(tmp_path / "notify"))
+        listening.settimeout(DEADLINE_S)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        yield listening
+
+
+def test_a_running_daemon_gives_signs_of_life(
+    manager: socket.socket, tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WATCHDOG_USEC", "200000")
+    daemon = Daemon(tmp_path)
+    daemon.start()
+    assert [manager.recv(100) for _ in range(3)] == [b"READY=1", b"WATCHDOG=1", b"WATCHDOG=1"]
+    assert daemon.end()[0] == 0
+
+
+def test_a_part_is_stuck_when_its_patience_is_over(clock: Clock) -> None:
+    progress = Progress(clock.monotonic, tick=10.0, saving=20.0)
+    clock.advance(15)
+    assert progress.stuck() == ["tick"]
+    progress.made("tick")
+    assert progress.stuck() == []
+    clock.advance(10)
+    assert progress.stuck() == ["saving"]
+
+
+async def test_no_sign_of_life_is_given_while_a_part_is_stuck(
+    manager: socket.socket, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    progress = Progress(clock.monotonic, tick=10.0)
+    clock.advance(11)
+    watching = asyncio.create_task(watch(progress, 0.01))
+    async with asyncio.timeout(DEADLINE_S):
+        while "no progress: tick; systemd will restart the daemon" not in caplog.text:
+            await asyncio.sleep(0)
+        manager.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            manager.recv(100)
+        progress.made("tick")
+        while True:
+            await asyncio.sleep(0)
+            try:
+                assert manager.recv(100) == b"WATCHDOG=1"
+                break
+            except BlockingIOError:
+                continue
+    watching.cancel()
+
+
+class HangingDisk(StateDatabase):
+    """A disk that does not answer until the test lets it."""
+
+    answers = threading.Event()
+
+    def save(self, unsaved: Sequence[tuple[Device, Path, Resource | None]]) -> None:
+        self.answers.wait()
+
+
+async def test_a_disk_that_hangs_is_no_progress(
+    tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(service, "StateDatabase", HangingDisk)
+    monkeypatch.setattr(service, "STUCK_AFTER_S", 2.0)
+    monkeypatch.setenv("WATCHDOG_USEC", "20000")
+    daemon = Service(config(tmp_path), tmp_path)
+    running = asyncio.create_task(daemon.run())
+    async with asyncio.timeout(DEADLINE_S):
+        while "no progress: saving" not in caplog.text:
+            await asyncio.sleep(0.01)
+        HangingDisk.answers.set()
+        daemon.stop()
+        await running
+    assert "no progress: tick" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("usec", "process", "interval_s"),
+    [
+        ("30000000", "", 30.0),
+        ("30000000", str(os.getpid()), 30.0),
+        ("30000000", "1", None),  # meant for another process
+        ("", "", None),
+        ("0", "", None),
+        ("soon", "", None),
+    ],
+)
+def test_the_interval_is_what_systemd_says(
+    monkeypatch: pytest.MonkeyPatch, usec: str, process: str, interval_s: float | None
+) -> None:
+    monkeypatch.setenv("WATCHDOG_USEC", usec)
+    monkeypatch.setenv("WATCHDOG_PID", process)
+    assert watchdog_interval_s() == interval_s
