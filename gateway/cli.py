@@ -132,6 +132,14 @@ def sample() -> None:
     click.echo(text(), nl=False)
 
 
+@config.command()
+def reference() -> None:
+    """Print a page about every key of the configuration."""
+    from gateway.sample import reference as text
+
+    click.echo(text(), nl=False)
+
+
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 

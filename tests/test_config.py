@@ -9,7 +9,7 @@ from gateway.errors import ConfigError
 from gateway.model import Path
 from gateway.policy import ReportRule
 from gateway.ports import duration_text, parse_duration
-from gateway.sample import sample
+from gateway.sample import reference, sample
 from tests.fakes import STATION
 
 
@@ -102,6 +102,18 @@ def test_the_faults_of_a_file_are_headed_by_its_name(tmp_path: FilePath) -> None
 def test_the_sample_is_valid_and_is_the_file_in_the_repository() -> None:
     parse(sample())
     assert FilePath("config/gateway.toml").read_text("utf-8") == sample()
+
+
+def test_the_reference_page_is_in_step() -> None:
+    assert FilePath("docs/configuration.md").read_text("utf-8") == reference()
+
+
+def test_the_reference_page_tells_default_or_example_and_what_a_change_needs() -> None:
+    page = reference()
+    assert '| `log` | `"info"` | live | How much is logged' in page
+    assert '| `socket` | `"/run/border-gateway/control.sock"` | restart |' in page
+    assert '| `pan_id` | `"0xabcd"` | adapter |' in page
+    assert '| `jid` | required, such as `"gateway@example.org"` | adapter |' in page
 
 
 def test_every_key_of_the_sample_is_valid_when_switched_on() -> None:
