@@ -68,7 +68,7 @@ def test_every_recorded_frame_comes_through_at_its_destination() -> None:
         received = MacLink(Identity(frame.destination_pan, us)).receive(psdu, 0.0)
         assert isinstance(received, Received)
         assert received.payload == frame.payload
-        assert received.is_broadcast == (frame.destination == BROADCAST)
+        assert received.destination == frame.destination
 
 
 @pytest.mark.parametrize(

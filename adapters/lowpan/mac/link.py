@@ -44,11 +44,6 @@ class Received:
     frame_pending: bool
     security_level: int
 
-    @property
-    def is_broadcast(self) -> bool:
-        """Whether the frame went to everybody."""
-        return self.destination == BROADCAST
-
 
 @dataclass(frozen=True, slots=True)
 class Identity:
