@@ -177,7 +177,7 @@ class ControlServer:
                 {"name": s.name, "running": s.running, "status": s.text, "restarts": s.restarts}
                 for s in self._slots
             ],
-            "join_window_s": self._hub.join_window.remaining_s(self._hub.monotonic()),
+            "join_window_s": self._hub.admission.remaining_s(),
             "counters": dict(self._hub.counters),
             "devices": [
                 *(_device_json(d) for d in self._hub.store.devices() if d.prefix),
@@ -192,7 +192,7 @@ class ControlServer:
                     "reason": s.reason,
                     "at": s.at,
                 }
-                for s in reversed(self._hub.strangers.values())
+                for s in reversed(self._hub.admission.strangers.values())
             ],
         }
 
@@ -221,7 +221,7 @@ class ControlServer:
 
     def _permit(self, seconds: float) -> Mapping[str, object]:
         self._hub.permit(seconds)
-        return {"join_window_s": self._hub.join_window.remaining_s(self._hub.monotonic())}
+        return {"join_window_s": self._hub.admission.remaining_s()}
 
     def _name(self, target: str, name: str) -> Mapping[str, object]:
         device, path = self._target(target)

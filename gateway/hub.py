@@ -6,14 +6,14 @@ It knows no adapter, file or socket: what must be kept goes to a `Memory`, clock
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from gateway.admission import Admission
 from gateway.commands import Commander
-from gateway.errors import InvalidValue, NotAllowed, NotFound, StateError
+from gateway.errors import NotAllowed, NotFound, StateError
 from gateway.events import (
     Availability,
     Change,
@@ -27,18 +27,15 @@ from gateway.events import (
     State,
 )
 from gateway.identities import Identities, Memory, Remembered
+from gateway.intake import Intake
 from gateway.model import GATEWAY, DeviceId, Path, Value, printable
 from gateway.own_objects import GATEWAY_OBJECT, device_object, gateway_object
-from gateway.policy import JoinWindow, Reporter, Rules
+from gateway.policy import Reporter, Rules
 from gateway.ports import Outbox
-from gateway.registry import Registry, coerce
-from gateway.store import MAX_DEVICES, MAX_RESOURCES, Store
-from gateway.strangers import Strangers
+from gateway.registry import Registry
+from gateway.store import MAX_RESOURCES, Store
 
 log = logging.getLogger(__name__)
-
-MAX_DROPS_TOLD = 100
-"""Log lines about dropped resources in one life: a device that makes them up fills no disk."""
 
 
 class Hub:
@@ -60,14 +57,13 @@ class Hub:
         self.monotonic = monotonic
         self.store = Store()
         self.commander = Commander(self.store, registry, lambda: self.rules)
-        self.join_window = JoinWindow()
         self.counters: Counter[str] = Counter()
-        self.strangers = Strangers()
         self.outboxes: list[Outbox] = []
         self.identities = Identities(memory)
+        self.admission = Admission(self.store, self.identities, lambda: self.rules, wall, monotonic)
+        self._intake = Intake(registry, self.counters)
         self._reporter = Reporter()
         self._unsaved: set[tuple[DeviceId, Path]] = set()
-        self._dropped: set[tuple[str, int, int]] = set()
         self.store.put(Device(GATEWAY, "", "gateway", "", self._now(State.ONLINE, "running")))
         self._say(device_object())
 
@@ -87,28 +83,26 @@ class Hub:
 
     def seen(self, adapter: str, sighting: Sighting) -> bool:
         """Notes a sighting; True if the device is admitted (listed, known, or it joins now)."""
-        device = sighting.device
-        known = self.store.device(device)
-        if known:
+        if known := self.store.device(sighting.device):
             known = self._noted(known)
             if not known.name and sighting.name:
                 self._name(known, printable(sighting.name))
             return True
-        listed = self.rules.of(device).listed
-        if listed or self.join_window.remaining_s(self.monotonic()):
-            return self._join(adapter, sighting, through_window=not listed)
-        reason = "not listed, and the join window is closed"
-        self.strangers.note(adapter, sighting, reason, self.wall())
-        return False
+        if not (joined := self.admission.admit(adapter, sighting)):
+            return False
+        device, earlier = joined
+        self.store.put(device)
+        if earlier:
+            self._revive(earlier)
+        self._tell([DeviceChanged(device.id)])
+        return True
 
     def refused(self, adapter: str, device: DeviceId, reason: str) -> None:
         """A device is there but cannot be bridged; an admitted one shows it as its state."""
         if device in self.store:
             self.available(device, State.OFFLINE, f"not bridged: {reason}")
         else:
-            known = self.strangers.get(device)
-            sighting = Sighting(device, known.name, known.rssi_dbm) if known else Sighting(device)
-            self.strangers.note(adapter, sighting, reason, self.wall())
+            self.admission.refuse(adapter, device, reason)
 
     def report(self, readings: Sequence[Reading]) -> None:
         """Takes what an admitted device said; readings that no definition allows are counted."""
@@ -119,7 +113,7 @@ class Hub:
                 self.counters["readings_of_strangers"] += 1
                 continue
             is_new = self.store.resource(reading.device, reading.path) is None
-            if (checked := self._coerced(reading)) and self._applied(checked):
+            if (checked := self._intake.checked(reading)) and self._applied(checked):
                 self._unsaved.add((checked.device, checked.path))
                 if is_new:
                     new_paths.add(checked.device)
@@ -153,12 +147,7 @@ class Hub:
 
     def permit(self, duration_s: float) -> None:
         """Lets devices that are not listed join for a while; 0 closes the window."""
-        self.join_window.open(duration_s, self.monotonic())
-        remaining_s = self.join_window.remaining_s(self.monotonic())
-        if remaining_s:
-            log.info("devices may join for %.0f s", remaining_s)
-        else:
-            log.info("the join window is closed")
+        self.admission.permit(duration_s)
 
     def forget(self, device: DeviceId) -> None:
         """Removes a device for good; it may join again later. One not bridged now frees its prefix.
@@ -217,7 +206,7 @@ class Hub:
         for device in self.store.devices():
             for old in self.store.resources(device.id):
                 reading = Reading(device.id, old.path, old.value, old.at)
-                if not (checked := self._coerced(reading)):
+                if not (checked := self._intake.checked(reading)):
                     self.withdraw(device.id, old.path)
                 elif type(checked.value) is not type(old.value):
                     self.store.apply(checked, restored=old.restored)
@@ -255,44 +244,11 @@ class Hub:
         self._reporter.forget(known.id)
         self._tell([Removed(known.id, known.prefix)])
 
-    def _join(self, adapter: str, sighting: Sighting, *, through_window: bool) -> bool:
-        if len(self.store) > MAX_DEVICES:  # the gateway itself is one more
-            reason = f"the gateway has {MAX_DEVICES} devices already"
-            return self._turned_away(adapter, sighting, reason)
-        prefix = self.identities.prefix(
-            sighting.device, self.rules, [d.prefix for d in self.store.devices()]
-        )
-        device = Device(
-            sighting.device,
-            prefix,
-            self.rules.of(sighting.device).name or printable(sighting.name),
-            adapter,
-            self._now(State.UNKNOWN, "found; nothing read yet"),
-            self.wall(),
-        )
-        try:
-            known = self.identities.keep(device, joined=through_window)
-        except StateError as error:
-            return self._turned_away(adapter, sighting, f"its prefix cannot be kept: {error}")
-        self.store.put(device)
-        if known:
-            self._revive(known)
-        self.strangers.pop(device.id, None)
-        log.info("%s (%s) joins as /%s", device.id, device.name or "no name", device.prefix)
-        self._tell([DeviceChanged(device.id)])
-        return True
-
-    def _turned_away(self, adapter: str, sighting: Sighting, reason: str) -> bool:
-        # Not a line each time it is heard.
-        if self.strangers.note(adapter, sighting, reason, self.wall()):
-            log.error("%s cannot join: %s", sighting.device, reason)
-        return False
-
     def _revive(self, known: Remembered) -> None:
         """Puts back the last values, as far as the definitions of today allow them."""
         for resource in known.resources:
             reading = Reading(known.device, resource.path, resource.value, resource.at)
-            if checked := self._coerced(reading):
+            if checked := self._intake.checked(reading):
                 self.store.apply(checked, restored=True)
 
     def _name(self, known: Device, name: str) -> None:
@@ -302,45 +258,13 @@ class Hub:
         except StateError as error:
             log.error("%s: its name %r is not kept: %s", known.id, name, error)
 
-    def _coerced(self, reading: Reading) -> Reading | None:
-        path = reading.path
-        definition = self.registry.resource(path[0], path[2]) if len(path) > 2 else None
-        if definition is None:
-            self._drop(
-                "readings_undefined", reading, "nothing defines it; put the vendor's object "
-                "definition into the folder that [gateway] definitions names",
-            )  # fmt: skip
-            return None
-        if definition.multiple != (len(path) == 4):
-            wanted = "with" if definition.multiple else "without"
-            self._drop("readings_misplaced", reading, f"it is defined {wanted} resource instances")
-            return None
-        try:
-            if not math.isfinite(reading.at):
-                raise InvalidValue(f"its time is {reading.at}")
-            if reading.value is None:
-                return reading
-            return replace(reading, value=coerce(definition, reading.value))
-        except InvalidValue as error:
-            self.counters["readings_invalid"] += 1
-            log.debug("%s: %s is dropped: %s", reading.device, path, error)
-            return None
-
     def _applied(self, reading: Reading) -> bool:
         if self.store.apply(reading):
             return True
-        self._drop(
+        self._intake.drop(
             "readings_too_many", reading, f"the device has {MAX_RESOURCES} resources already"
         )
         return False
-
-    def _drop(self, counter: str, reading: Reading, reason: str) -> None:
-        """Counts a dropped reading; its reason is told once a resource."""
-        self.counters[counter] += 1
-        resource = counter, reading.path[0], reading.path[2] if len(reading.path) > 2 else -1
-        if resource not in self._dropped and len(self._dropped) < MAX_DROPS_TOLD:
-            self._dropped.add(resource)
-            log.warning("%s: %s is dropped: %s", reading.device, reading.path, reason)
 
     def _worth_telling(self, reading: Reading) -> bool:
         rule = self.rules.report_rule(reading.device)

@@ -24,7 +24,7 @@ def test_a_device_that_is_not_listed_is_not_bridged_and_the_operator_sees_why(
 ) -> None:
     assert not bench.south.seen(Sighting(STATION, "Weather\nStation", -70))
     bench.say({TEMPERATURE: 20.0})
-    stranger = bench.hub.strangers[STATION]
+    stranger = bench.hub.admission.strangers[STATION]
     assert (stranger.name, stranger.rssi_dbm) == ("Weather?Station", -70)
     assert "not listed" in stranger.reason
     assert value(bench, TEMPERATURE) is None
@@ -221,15 +221,15 @@ def test_strangers_are_bounded_and_the_latest_are_kept(clock: Clock) -> None:
     bench = HubBench(clock, small_registry())
     for number in range(1_100):
         bench.south.seen(Sighting(DeviceId(f"lowpan:{number:016x}")))
-    assert len(bench.hub.strangers) == 1_000
-    assert next(reversed(bench.hub.strangers)) == "lowpan:000000000000044b"
+    assert len(bench.hub.admission.strangers) == 1_000
+    assert next(reversed(bench.hub.admission.strangers)) == "lowpan:000000000000044b"
 
 
 def test_a_device_that_cannot_be_bridged_is_listed_with_its_reason(bench: HubBench) -> None:
     bench.south.seen(Sighting(STATION, "Lamp", -50))
     bench.south.refused(STATION, "it has no BIPSO characteristic")
-    assert bench.hub.strangers[STATION].reason == "it has no BIPSO characteristic"
-    assert bench.hub.strangers[STATION].name == "Lamp"
+    assert bench.hub.admission.strangers[STATION].reason == "it has no BIPSO characteristic"
+    assert bench.hub.admission.strangers[STATION].name == "Lamp"
 
 
 def test_a_resource_is_single_or_multiple_as_it_is_defined(

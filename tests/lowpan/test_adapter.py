@@ -197,13 +197,15 @@ async def test_a_node_that_is_not_admitted_is_a_stranger_until_it_is_permitted()
     mesh, gateway = Mesh(), Gateway()
     add(mesh, ND, Profile.ND)
     async with mesh.running() as rcp, gateway.running(f"spinel+hdlc://{rcp.path}"):
-        await gateway.until(lambda: device_of(ND) in gateway.hub.strangers, "a stranger")
+        await gateway.until(lambda: device_of(ND) in gateway.hub.admission.strangers, "a stranger")
         assert gateway.hub.store.device(device_of(ND)) is None
         gateway.hub.permit(60.0)
         await gateway.until(lambda: gateway.value(ND, TEMPERATURE) == 21.5, "a temperature")
         gateway.hub.permit(0)
         gateway.hub.forget(device_of(ND))
-        await gateway.until(lambda: device_of(ND) in gateway.hub.strangers, "a stranger again")
+        await gateway.until(
+            lambda: device_of(ND) in gateway.hub.admission.strangers, "a stranger again"
+        )
 
 
 async def test_a_node_with_paths_of_its_own_becomes_a_device_when_a_definition_is_put_there(
