@@ -13,7 +13,7 @@ demo: $(VENV)/.demo
 test: lint
 	@tools/need prosody=prosody openssl=openssl dbus-daemon=dbus coap-client-notls=libcoap3-bin \
 		tshark=tshark node=nodejs npm=npm cc=build-essential taskset=util-linux
-	$(PY) -m pytest
+	$(PY) -m pytest -n 3 --dist loadfile
 
 lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check .
