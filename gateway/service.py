@@ -17,7 +17,8 @@ from typing import Any
 
 from gateway import __version__
 from gateway.config import Config, GatewaySection
-from gateway.control import ControlServer
+from gateway.control.requests import Requests
+from gateway.control.server import ControlServer
 from gateway.ddf import load_folder
 from gateway.errors import ConfigError, StateError
 from gateway.hub import Hub
@@ -94,9 +95,8 @@ class Service:
 
         try:
             hub.restore(state.load())
-            control = ControlServer(
-                self._config.gateway.socket, hub, lineup.slots, reload, state.snapshot
-            )
+            requests = Requests(hub, lineup.slots, reload, state.snapshot)
+            control = ControlServer(self._config.gateway.socket, requests)
             async with control.listening():
                 with ThreadPoolExecutor(1, "state") as saver:  # its end waits for the last save
                     await self._serve(hub, lineup, state, saver)

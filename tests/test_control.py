@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from gateway import control
-from gateway.control import MAX_CLIENTS, ControlServer
+from gateway.control import server as control
+from gateway.control.requests import Requests
+from gateway.control.server import MAX_CLIENTS, ControlServer
 from gateway.errors import ConfigError, StateError
 from gateway.model import Path
 from tests.fakes import STATION, HubBench
@@ -46,6 +47,10 @@ async def no_reload() -> Sequence[str]:
     raise ConfigError("line 3: not TOML")
 
 
+def served(file: FilePath, bench: HubBench) -> ControlServer:
+    return ControlServer(file, Requests(bench.hub, [bench.south], no_reload, bytes))
+
+
 @pytest.fixture(autouse=True)
 async def _hang_up_in_the_end() -> AsyncIterator[None]:
     yield
@@ -58,8 +63,7 @@ async def file(bench: HubBench, tmp_path: FilePath) -> AsyncIterator[FilePath]:
     """The socket of a server for the bench's hub, with one device."""
     bench.join(prefix="attic")
     bench.say({TEMPERATURE: 20.0})
-    server = ControlServer(tmp_path / "control.sock", bench.hub, [bench.south], no_reload, bytes)
-    async with server.listening():
+    async with served(tmp_path / "control.sock", bench).listening():
         yield tmp_path / "control.sock"
     assert not (tmp_path / "control.sock").exists()
 
@@ -155,7 +159,7 @@ async def test_too_many_clients_at_once_are_told_so_and_others_later_served(
 
 async def test_the_end_of_the_daemon_ends_its_watchers(bench: HubBench, tmp_path: FilePath) -> None:
     before = list(bench.hub.outboxes)
-    async with ControlServer(tmp_path / "sock", bench.hub, [], no_reload, bytes).listening():
+    async with served(tmp_path / "sock", bench).listening():
         client = await watch(tmp_path / "sock", bench, None)
     assert await client.line() is None
     assert bench.hub.outboxes == before
@@ -165,7 +169,7 @@ async def test_the_socket_of_a_running_gateway_is_not_taken_from_it(
     file: FilePath, bench: HubBench
 ) -> None:
     with pytest.raises(StateError, match="another gateway answers at"):
-        async with ControlServer(file, bench.hub, [], no_reload, bytes).listening():
+        async with served(file, bench).listening():
             pass
     assert "ok" in await (await connect(file)).ask(do="devices")
 
@@ -173,9 +177,7 @@ async def test_the_socket_of_a_running_gateway_is_not_taken_from_it(
 async def test_a_file_that_is_no_socket_is_left_alone(bench: HubBench, tmp_path: FilePath) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(StateError, match="is not a socket"):
-        async with ControlServer(
-            tmp_path / "notes.txt", bench.hub, [], no_reload, bytes
-        ).listening():
+        async with served(tmp_path / "notes.txt", bench).listening():
             pass
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
@@ -186,7 +188,7 @@ async def test_a_socket_that_a_killed_daemon_left_is_replaced(
     with socket.socket(socket.AF_UNIX) as killed:
         killed.bind(str(tmp_path / "sock"))
         killed.listen()
-    async with ControlServer(tmp_path / "sock", bench.hub, [], no_reload, bytes).listening():
+    async with served(tmp_path / "sock", bench).listening():
         assert "ok" in await (await connect(tmp_path / "sock")).ask(do="devices")
         assert (tmp_path / "sock").stat().st_mode & 0o777 == 0o660
 
@@ -195,7 +197,5 @@ async def test_a_path_that_is_too_long_for_a_socket_is_a_clear_error(
     bench: HubBench, tmp_path: FilePath
 ) -> None:
     with pytest.raises(StateError, match="path too long; set"):
-        async with ControlServer(
-            tmp_path / ("x" * 110), bench.hub, [], no_reload, bytes
-        ).listening():
+        async with served(tmp_path / ("x" * 110), bench).listening():
             pass

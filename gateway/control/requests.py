@@ -1,25 +1,15 @@
-"""The Unix socket that the command line speaks to: one JSON object a line, each way.
-
-A request is `{"do": name, ...arguments}`; an answer is `{"ok": ...}` or `{"error": text}`.
-`ask` passes a question on to an adapter, for commands that the adapter itself brings along.
-`watch` answers with a line a change until the client hangs up.
-"""
+"""What the control socket is asked, and the hub's answers as JSON values."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
 import contextlib
-import json
-import logging
-import os
-import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from pathlib import Path as FilePath
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from gateway import logs
-from gateway.errors import GatewayError, InvalidValue, NotAllowed, NotFound, StateError
+from gateway.errors import InvalidValue, NotAllowed, NotFound
 from gateway.events import (
     Availability,
     Change,
@@ -38,128 +28,63 @@ from gateway.ports import Answering, Outbox
 from gateway.slots import Slot
 from gateway.text import from_text, to_text
 
-log = logging.getLogger(__name__)
-
-REQUEST_LIMIT = 65_536
-"""Octets of one request line: the longest value is a few kilobytes."""
-
-REQUEST_TIMEOUT_S = 30.0
-"""A client that connects and says nothing is dropped."""
-
-MAX_CLIENTS = 32
-"""Clients at once: more than a person has terminals, and few enough to hold 10,000 events each."""
-
-PROBE_TIMEOUT_S = 1.0
-"""How long to wait whether somebody serves a socket that exists already."""
-
 WATCH_LIMIT = 10_000
 """Changes that wait for one slow `watch`; the oldest are dropped."""
-
 
 BACKUP_PIECE = 262_144
 """Octets of the state database in one line."""
 
 
-class ControlServer:
-    """Serves the socket while `listening`. Who may connect is decided by the file's mode (0660)."""
+class Requests:
+    """Answers requests `{"do": name, ...arguments}`; raises a GatewayError that says why not."""
 
     def __init__(
         self,
-        file: FilePath,
         hub: Hub,
         slots: Sequence[Slot],
         reload: Callable[[], Awaitable[Sequence[str]]],
         snapshot: Callable[[], bytes],
     ) -> None:
-        self._snapshot = snapshot
-        self._reload = reload
-        self._file = file
         self._hub = hub
         self._slots = slots
-        self._clients: set[asyncio.Task[None]] = set()
+        self._reload = reload
+        self._snapshot = snapshot
 
-    @contextlib.asynccontextmanager
-    async def listening(self) -> AsyncIterator[None]:
-        """Listens within the context; StateError if the socket cannot be made or is another's."""
-        try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            _make_room(self._file)
-            server = await asyncio.start_unix_server(self._serve, self._file, limit=REQUEST_LIMIT)
-            self._file.chmod(0o660)
-        except OSError as error:
-            raise StateError(
-                f"{self._file}: {error.strerror or error}; set [gateway] socket to a place that "
-                "the daemon may write to"
-            ) from error
-        try:
-            yield
-        finally:
-            server.close()
-            self._file.unlink(missing_ok=True)
-            for client in self._clients:
-                client.cancel()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        client = asyncio.current_task()
-        assert client is not None  # noqa: S101  (a coroutine that runs has a task)
-        try:
-            with contextlib.suppress(ConnectionError, TimeoutError):
-                if len(self._clients) >= MAX_CLIENTS:
-                    await _send(writer, {"error": f"{MAX_CLIENTS} clients are connected already"})
-                    return
-                self._clients.add(client)
-                await self._answer(await _request(reader), reader, writer)
-        finally:
-            self._clients.discard(client)
-            writer.close()
-
-    async def _answer(
-        self, request: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        answer: object
-        try:
-            if stream := self._stream(request, writer):
-                await _until_hangup(reader, stream)
-                return
-            match request:
-                case {"do": "devices"}:
-                    answer = self._devices()
-                case {"do": "get", "target": str(target)}:
-                    answer = self._get(target)
-                case {"do": "set", "target": str(target), "value": str(value)}:
-                    answer = await self._set(target, value)
-                case {"do": "exec", "target": str(target), "arguments": str(arguments)}:
-                    answer = await self._exec(target, arguments)
-                case {"do": "permit", "seconds": int() | float() as seconds}:
-                    answer = self._permit(seconds)
-                case {"do": "log", "level": str(level), "module": str() | None as module}:
-                    answer = logs.change(level, module)
-                case {"do": "reload"}:
-                    answer = await self._reload()
-                case {"do": "name", "target": str(target), "name": str(name)}:
-                    answer = self._name(target, name)
-                case {"do": "forget", "target": str(target)}:
-                    answer = self._forget(target)
-                case _:
-                    raise NotFound("unknown request; are daemon and command of one version?")
-        except GatewayError as error:
-            await _send(writer, {"error": str(error)})
-        else:
-            await _send(writer, {"ok": answer})
-
-    def _stream(
-        self, request: Any, writer: asyncio.StreamWriter
-    ) -> Coroutine[Any, Any, None] | None:
-        """The work of a request that has many answers; None if this is another one."""
+    def stream(self, request: Any) -> AsyncGenerator[object, None] | None:
+        """The answers of a request that has many; None if it has one."""
         match request:
             case {"do": "watch", "target": str() | None as target}:
-                return self._watch(self._target(target) if target else (None, None), writer)
+                return self._watch(*(self._target(target) if target else (None, None)))
             case {"do": "ask", "adapter": str(name), "question": str(question)}:
-                return _answers(self._adapter(name), question, writer)
+                return self._adapter(name).answer(question)
             case {"do": "backup"}:
-                return self._backup(writer)
+                return self._backup()
             case _:
                 return None
+
+    async def answer(self, request: Any) -> object:
+        """The answer of a request that has one."""
+        match request:
+            case {"do": "devices"}:
+                return self._devices()
+            case {"do": "get", "target": str(target)}:
+                return self._get(target)
+            case {"do": "set", "target": str(target), "value": str(value)}:
+                return await self._set(target, value)
+            case {"do": "exec", "target": str(target), "arguments": str(arguments)}:
+                return await self._exec(target, arguments)
+            case {"do": "permit", "seconds": int() | float() as seconds}:
+                return self._permit(seconds)
+            case {"do": "log", "level": str(level), "module": str() | None as module}:
+                return logs.change(level, module)
+            case {"do": "reload"}:
+                return await self._reload()
+            case {"do": "name", "target": str(target), "name": str(name)}:
+                return self._name(target, name)
+            case {"do": "forget", "target": str(target)}:
+                return self._forget(target)
+            case _:
+                raise NotFound("unknown request; are daemon and command of one version?")
 
     def _adapter(self, name: str) -> Answering:
         """The running adapter of this name, if it takes questions."""
@@ -243,18 +168,16 @@ class ControlServer:
         self._hub.forget(device)
         return {"forgotten": device}
 
-    async def _backup(self, writer: asyncio.StreamWriter) -> None:
+    async def _backup(self) -> AsyncGenerator[object, None]:
         """Says how many octets the state database has, then gives them in pieces."""
         data = await asyncio.to_thread(self._snapshot)
-        await _send(writer, {"ok": len(data)})
+        yield len(data)
         for start in range(0, len(data), BACKUP_PIECE):
-            piece = data[start : start + BACKUP_PIECE]
-            await _send(writer, {"ok": base64.b64encode(piece).decode()})
+            yield base64.b64encode(data[start : start + BACKUP_PIECE]).decode()
 
     async def _watch(
-        self, target: tuple[Device | None, Path | None], writer: asyncio.StreamWriter
-    ) -> None:
-        device, path = target
+        self, device: Device | None, under: Path | None
+    ) -> AsyncGenerator[object, None]:
         outbox = Outbox(limit=WATCH_LIMIT)
         self._hub.outboxes.append(outbox)
         try:
@@ -262,8 +185,8 @@ class ControlServer:
                 event = await outbox.take()
                 if device is not None and event.device != device.id:
                     continue
-                if line := self._event_json(event, path):
-                    await _send(writer, {"ok": line})
+                if line := self._event_json(event, under):
+                    yield line
         finally:
             self._hub.outboxes.remove(outbox)
 
@@ -332,62 +255,3 @@ def _device_json(device: Device) -> Mapping[str, object]:
 def _listed_json(device: DeviceId, rule: DeviceRule) -> Mapping[str, object]:
     never_seen = Availability(State.UNKNOWN, "listed, but never seen", 0.0)
     return _device_json(Device(device, rule.prefix or "", rule.name or "", "", never_seen))
-
-
-async def _request(reader: asyncio.StreamReader) -> Any:
-    """The client's one line as JSON; None where it is none."""
-    try:
-        async with asyncio.timeout(REQUEST_TIMEOUT_S):
-            return json.loads(await reader.readline() or b"null")
-    except (ValueError, RecursionError):
-        return None
-
-
-async def _answers(adapter: Answering, question: str, writer: asyncio.StreamWriter) -> None:
-    """Passes on what an adapter answers, a line an item, until it is done."""
-    async with contextlib.aclosing(adapter.answer(question)) as answers:
-        async for item in answers:
-            await _send(writer, {"ok": item})
-
-
-async def _until_hangup(reader: asyncio.StreamReader, work: Coroutine[Any, Any, None]) -> None:
-    """Does the work until it fails or the client hangs up."""
-    working = asyncio.create_task(work)
-    reading = asyncio.create_task(_hangup(reader))
-    try:
-        await asyncio.wait([working, reading], return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        working.cancel()
-        reading.cancel()
-        await asyncio.wait([working, reading])
-    if not working.cancelled():
-        working.result()
-
-
-async def _hangup(reader: asyncio.StreamReader) -> None:
-    with contextlib.suppress(ConnectionError):
-        while await reader.read(REQUEST_LIMIT):
-            pass
-
-
-def _make_room(file: FilePath) -> None:
-    """Removes the socket that a killed daemon left; StateError if the name is used otherwise."""
-    if not file.exists():
-        return
-    if not file.is_socket():
-        raise StateError(f"{file} is not a socket and is left alone; change [gateway] socket")
-    with socket.socket(socket.AF_UNIX) as probe, contextlib.suppress(ConnectionRefusedError):
-        probe.settimeout(PROBE_TIMEOUT_S)
-        with contextlib.suppress(TimeoutError):
-            probe.connect(os.fspath(file))
-        raise StateError(
-            f"another gateway answers at {file}; stop that one (systemctl stop border-gateway), "
-            "or give this one its own [gateway] socket"
-        )
-    file.unlink()
-
-
-async def _send(writer: asyncio.StreamWriter, answer: Mapping[str, object]) -> None:
-    writer.write(json.dumps(answer).encode() + b"\n")
-    async with asyncio.timeout(REQUEST_TIMEOUT_S):
-        await writer.drain()

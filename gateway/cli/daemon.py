@@ -1,0 +1,39 @@
+"""The daemon itself: run it, have it read its configuration again, hear more of it."""
+
+from __future__ import annotations
+
+from pathlib import Path as FilePath
+
+import click
+
+from gateway.cli.options import config_option, state_option
+from gateway.client import ask
+from gateway.config import load
+from gateway.logs import LEVELS
+
+
+@click.command()
+@config_option
+@state_option
+def run(config: FilePath, state: FilePath) -> None:
+    """Run the daemon in the foreground until SIGTERM."""
+    from gateway import service
+
+    service.run(load(config), state, lambda: load(config))
+
+
+@click.command()
+@click.pass_obj
+def reload(socket_file: FilePath) -> None:
+    """Have the daemon take over its changed configuration; a faulty one changes nothing."""
+    for line in ["reloaded", *ask(socket_file, {"do": "reload"})]:
+        click.echo(line)
+
+
+@click.command()
+@click.argument("level", type=click.Choice(LEVELS))
+@click.argument("module", required=False)
+@click.pass_obj
+def log(socket_file: FilePath, level: str, module: str | None) -> None:
+    """Log more or less until the daemon ends: all, or a MODULE such as ble or gateway.hub."""
+    click.echo(ask(socket_file, {"do": "log", "level": level, "module": module}))

@@ -1,0 +1,72 @@
+"""The command `border-gateway`, and how its errors end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
+from pathlib import Path as FilePath
+
+import click
+
+from gateway import __version__
+from gateway.cli import configuration, daemon, devices, state, values
+from gateway.config import DEFAULT_SOCKET
+from gateway.errors import ConfigError, GatewayError
+
+EXIT_CONFIG = 78
+"""EX_CONFIG of sysexits.h: systemd does not start the unit again after it."""
+
+
+class _Commands(click.Group):
+    """The commands here, and those that adapters bring along (`demo`, `subscribe`)."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), *_foreign()])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        found = super().get_command(ctx, cmd_name)
+        if found is None and (point := _foreign().get(cmd_name)):
+            return point()
+        return found
+
+
+def _foreign() -> Mapping[str, Callable[[], click.Command]]:
+    return {point.name: point.load for point in entry_points(group="border_gateway.commands")}
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="border-gateway")
+@click.option(
+    "--socket",
+    "socket_file",
+    type=click.Path(path_type=FilePath),
+    envvar="BORDER_GATEWAY_SOCKET",
+    default=DEFAULT_SOCKET,
+    show_default=True,
+    help="The running daemon's control socket.",
+)
+@click.pass_context
+def cli(ctx: click.Context, socket_file: FilePath) -> None:
+    """Bridges 6LoWPAN and BLE devices to CoAP and XMPP as IPSO Smart Objects."""
+    ctx.obj = socket_file
+
+
+for each in (
+    *(daemon.run, daemon.reload, daemon.log, configuration.check, configuration.config),
+    *(devices.devices, devices.permit, devices.name, devices.forget),
+    *(values.get, values.set_, values.exec_, values.watch, state.backup, state.restore),
+):
+    cli.add_command(each)
+
+
+def main() -> None:
+    """The command `border-gateway`."""
+    try:
+        cli(prog_name="border-gateway")
+    except ConfigError as error:
+        click.echo(f"border-gateway: {error}", err=True)
+        sys.exit(EXIT_CONFIG)
+    except GatewayError as error:
+        click.echo(f"border-gateway: {error}", err=True)
+        sys.exit(1)

@@ -1,0 +1,1 @@
+"""The control socket: its server, and what can be asked over it."""
