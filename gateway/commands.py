@@ -19,9 +19,9 @@ from gateway.errors import (
     WritesDisabled,
 )
 from gateway.events import Command, Execute, Outcome, Write
-from gateway.model import DeviceId, Operations, Path, Value, printable
+from gateway.model import GATEWAY, DeviceId, Operations, Path, Value, printable
 from gateway.policy import Rules
-from gateway.ports import Southbound
+from gateway.ports import Obeying
 from gateway.registry import Registry, coerce
 from gateway.store import Store
 
@@ -41,7 +41,7 @@ class Commander:
     """
 
     def __init__(self, store: Store, registry: Registry, rules: Callable[[], Rules]) -> None:
-        self.owners: dict[str, Southbound] = {}
+        self.owners: dict[str, Obeying] = {}
         self._store = store
         self._registry = registry
         self._rules = rules
@@ -102,9 +102,10 @@ class Commander:
             verb = "executed" if needed is Operations.EXECUTE else "written"
             raise NotAllowed(f"{path} ({definition.name}) cannot be {verb}")
         if not self._rules().of(command.device).allows_writing(path):
+            own = command.device == GATEWAY
+            section = "[gateway]" if own else f'[[device]] id = "{command.device}"'
             raise WritesDisabled(
-                f'writing is off here; set writable = ["{str(path)[1:]}"] '
-                f'(or true) under [[device]] id = "{command.device}"'
+                f'writing is off here; set writable = ["{str(path)[1:]}"] (or true) under {section}'
             )
         return resource.value
 
@@ -120,7 +121,7 @@ class Commander:
             if not self._waiting[device]:
                 del self._waiting[device], self._locks[device]
 
-    def _owner(self, device: DeviceId) -> Southbound:
+    def _owner(self, device: DeviceId) -> Obeying:
         name = self._store.require(device).adapter
         if owner := self.owners.get(name):
             return owner

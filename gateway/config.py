@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 
 from gateway.errors import ConfigError
-from gateway.model import DeviceId, Path, check_prefix, parse_device_id
+from gateway.model import GATEWAY, DeviceId, Path, check_prefix, parse_device_id
 from gateway.policy import MAX_NAME, DeviceRule, ReportRule, Rules
 from gateway.ports import Adapter, Duration, Reload, Section
 
@@ -34,6 +34,14 @@ def _writable(value: object) -> bool | tuple[Path, ...]:
     raise ValueError('expected true, false, or a list of paths such as ["3312/0/5850"]')
 
 
+class Location(Section):
+    """Where something stands: degrees of WGS 84, metres above sea level."""
+
+    latitude: Annotated[float, Field(ge=-90, le=90)]
+    longitude: Annotated[float, Field(ge=-180, le=180)]
+    altitude: float | None = None
+
+
 class GatewaySection(Section):
     """The daemon itself."""
 
@@ -44,6 +52,13 @@ class GatewaySection(Section):
     """Where the command line reaches the running daemon."""
     definitions: FilePath | None = Field(None, examples=["/etc/border-gateway/objects"])
     """A folder of vendors' object definitions (LwM2M DDF XML files)."""
+    writable: Annotated[bool | tuple[Path, ...], BeforeValidator(_writable)] = False
+    """Whether clients may execute what the gateway itself can do: false, true, or paths such as
+    ["3/0/4"] (Reboot starts all adapters anew)."""
+    location: Location | None = Field(
+        None, examples=[{"latitude": 47.3769, "longitude": 8.5417, "altitude": 408.0}]
+    )
+    """Where the gateway stands; clients read it at /6/0."""
 
 
 class ReportSection(Section):
@@ -152,12 +167,17 @@ def parse(text: str) -> Config:
     general, report = core["gateway"], core["report"]
     if faults or not isinstance(general, GatewaySection) or not isinstance(report, ReportSection):
         raise ConfigError("\n".join(faults))
-    return Config(general, _rules(report, devices), adapters)
+    return Config(general, _rules(general, report, devices), adapters)
 
 
-def _rules(report: ReportSection, devices: Sequence[DeviceSection]) -> Rules:
+def _rules(
+    general: GatewaySection, report: ReportSection, devices: Sequence[DeviceSection]
+) -> Rules:
     return Rules(
-        devices={device.id: _device_rule(device, report) for device in devices},
+        devices={
+            **({GATEWAY: DeviceRule(writable=general.writable)} if general.writable else {}),
+            **{device.id: _device_rule(device, report) for device in devices},
+        },
         report=ReportRule(report.deadband, report.min_interval, report.max_interval),
         max_age_s=report.max_age,
     )

@@ -267,7 +267,7 @@ class Hub:
         return False
 
     def _worth_telling(self, reading: Reading) -> bool:
-        rule = self.rules.report_rule(reading.device)
+        rule = self.rules.report_rule(reading.device, reading.path)
         cause = self._reporter.decide(
             reading.device, reading.path, reading.value, rule, self.monotonic()
         )

@@ -43,9 +43,12 @@ class Lineup:
         self._running: dict[str, _Running] = {}
         self._ending = False
 
-    async def become(self, wanted: Mapping[str, Spec]) -> Sequence[str]:
-        """Starts, restarts and stops until it is as wanted; gives a sentence for each change."""
-        changed = {n: r for n, r in self._running.items() if wanted.get(n) != r.spec}
+    async def become(self, wanted: Mapping[str, Spec], *, anew: bool = False) -> Sequence[str]:
+        """Starts, restarts and stops until it is as wanted; gives a sentence for each change.
+
+        What would go on is restarted, too, where all is to start `anew`.
+        """
+        changed = {n: r for n, r in self._running.items() if anew or wanted.get(n) != r.spec}
         await end([r.task for r in changed.values()], _now() + CHANGE_STOP_S)
         told: list[str] = []
         for name, running in changed.items():

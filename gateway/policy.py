@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gateway.events import Cause
 from gateway.model import DeviceId, Path, Value
@@ -11,6 +11,14 @@ from gateway.model import DeviceId, Path, Value
 MAX_JOIN_WINDOW_S = 3600.0
 """A join window longer than an hour is one that somebody forgot to close."""
 
+RESTLESS = frozenset(
+    Path.parse(text)
+    for text in ("3/0/10", "3/0/13", "4/0/2", "4/0/3", "4/0/6", "4/0/11", "7/0/2", "7/0/3")
+)
+"""Free memory, clock, signal and traffic differ each time they are measured."""
+
+RESTLESS_S = 30.0
+"""They are told this often at most, so that they drown nothing; reading gives the newest."""
 
 MAX_NAME = 64
 """Characters of the name that people give a device: a column of a table."""
@@ -57,9 +65,12 @@ class Rules:
         """The device's own rule, or one that allows nothing."""
         return self.devices.get(device, UNLISTED)
 
-    def report_rule(self, device: DeviceId) -> ReportRule:
-        """The device's report rule, or the general one."""
-        return self.of(device).report or self.report
+    def report_rule(self, device: DeviceId, path: Path) -> ReportRule:
+        """The device's report rule, or the general one; a calm one for what never rests."""
+        rule = self.of(device).report or self.report
+        if path in RESTLESS and rule.min_interval_s < RESTLESS_S:
+            return replace(rule, min_interval_s=RESTLESS_S)
+        return rule
 
 
 class JoinWindow:

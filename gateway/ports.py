@@ -85,11 +85,15 @@ class Adapter(Protocol):
         """Lives until cancelled."""
 
 
-class Southbound(Adapter, Protocol):
-    """An adapter towards devices, built with a SouthPort."""
+class Obeying(Protocol):
+    """What carries out commands: a southbound adapter, or the gateway for itself."""
 
     async def execute(self, command: Command) -> Outcome:
         """Carries out a command that the hub has checked; raises a CommandError."""
+
+
+class Southbound(Adapter, Obeying, Protocol):
+    """An adapter towards devices, built with a SouthPort."""
 
 
 @runtime_checkable

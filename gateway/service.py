@@ -25,6 +25,7 @@ from gateway.hub import Hub
 from gateway.lineup import Lineup, end
 from gateway.logs import configure_logging, set_level
 from gateway.notify import notify
+from gateway.own_device import OwnDevice
 from gateway.ports import Reload
 from gateway.registry import Registry
 from gateway.state import StateDatabase
@@ -34,6 +35,9 @@ log = logging.getLogger(__name__)
 
 SAVE_INTERVAL_S = 0.5
 """How old a value can be that a killed process loses; the file is not synced each time."""
+
+RESTART_AFTER_S = 1.0
+"""So that the client who asks for a restart of the adapters gets its answer before."""
 
 SAVE_RETRY_S = 10.0
 """How long a full disk is left alone."""
@@ -67,6 +71,7 @@ class Service:
         self._state_folder = state_folder
         self._stopping = asyncio.Event()
         self._reload_asked = asyncio.Event()
+        self._restart_asked = asyncio.Event()
         self._reloading = asyncio.Lock()
         self.ready = asyncio.Event()
 
@@ -89,9 +94,10 @@ class Service:
         state = StateDatabase(self._state_folder)
         hub = Hub(registry, self._config.rules, state)
         lineup = Lineup(hub, failed=self.stop)
+        own = OwnDevice(hub, lineup.slots, self._config.gateway, self._restart_asked.set)
 
         async def reload() -> Sequence[str]:
-            return await self._reload(hub, lineup)
+            return await self._reload(hub, lineup, own)
 
         try:
             hub.restore(state.load())
@@ -99,20 +105,23 @@ class Service:
             control = ControlServer(self._config.gateway.socket, requests)
             async with control.listening():
                 with ThreadPoolExecutor(1, "state") as saver:  # its end waits for the last save
-                    await self._serve(hub, lineup, state, saver)
+                    await self._serve(hub, lineup, own, state, saver)
         finally:
             _save_last(hub, state)
             log.info("stopped")
 
-    async def _serve(self, hub: Hub, lineup: Lineup, state: StateDatabase, saver: Executor) -> None:
+    async def _serve(
+        self, hub: Hub, lineup: Lineup, own: OwnDevice, state: StateDatabase, saver: Executor
+    ) -> None:
         # No TaskGroup: it would wait for ever for an adapter that does not stop.
         log.info("border-gateway %s starts with %d devices", __version__, len(hub.store) - 1)
         await lineup.become(self._config.adapters)
         progress = Progress(hub.monotonic, tick=STUCK_AFTER_S, saving=STUCK_AFTER_S)
         work = (
             _save(hub, state, saver, progress),
-            _tick(hub, progress),
-            self._reload_when_asked(hub, lineup),
+            _tick(hub, own, progress),
+            self._reload_when_asked(hub, lineup, own),
+            self._restart_when_asked(lineup),
             watch(progress, watchdog_interval_s()),
         )
         core = [asyncio.create_task(each) for each in work]
@@ -133,14 +142,23 @@ class Service:
             if task.done() and not task.cancelled():
                 task.result()  # none of them ends by itself but by a bug
 
-    async def _reload_when_asked(self, hub: Hub, lineup: Lineup) -> None:
+    async def _restart_when_asked(self, lineup: Lineup) -> None:
+        while True:
+            await self._restart_asked.wait()
+            await asyncio.sleep(RESTART_AFTER_S)
+            self._restart_asked.clear()
+            async with self._reloading:
+                told = await lineup.become(self._config.adapters, anew=True)
+            log.info("%s", "; ".join(told))
+
+    async def _reload_when_asked(self, hub: Hub, lineup: Lineup, own: OwnDevice) -> None:
         while True:
             await self._reload_asked.wait()
             self._reload_asked.clear()
             with contextlib.suppress(ConfigError):  # logged
-                await self._reload(hub, lineup)
+                await self._reload(hub, lineup, own)
 
-    async def _reload(self, hub: Hub, lineup: Lineup) -> Sequence[str]:
+    async def _reload(self, hub: Hub, lineup: Lineup, own: OwnDevice) -> Sequence[str]:
         """Takes over the file as it is now; gives a sentence for all that an operator should know.
 
         ConfigError where it is not valid: then everything stays as it was.
@@ -155,6 +173,7 @@ class Service:
                     set_level(wanted.gateway.log)
                 hub.redefine(registry)
                 told += hub.reconfigure(wanted.rules)
+                own.configure(wanted.gateway)
                 told += await lineup.become(wanted.adapters)
                 self._config = _running(self._config, wanted)
             except ConfigError as error:
@@ -219,10 +238,11 @@ def _save_last(hub: Hub, state: StateDatabase) -> None:
         state.close()
 
 
-async def _tick(hub: Hub, progress: Progress) -> None:
-    """Drives the report rule's clock, until cancelled."""
+async def _tick(hub: Hub, own: OwnDevice, progress: Progress) -> None:
+    """Drives the report rule's clock, and what the gateway tells of itself, until cancelled."""
     while True:
         await asyncio.sleep(TICK_S)
+        own.refresh()
         hub.tick()
         progress.made("tick")
 

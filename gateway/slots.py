@@ -18,12 +18,16 @@ log = logging.getLogger(__name__)
 
 
 class Slot:
-    """What both directions have in common. `text` is the adapter's status line."""
+    """What both directions have in common. `text` is the adapter's status line.
+
+    `failed` while an adapter that has ended by itself waits to be started again.
+    """
 
     def __init__(self, name: str, hub: Hub) -> None:
         self.name = name
         self.text = "not started"
         self.running = False
+        self.failed = False
         self.restarts = 0
         self._hub = hub
 

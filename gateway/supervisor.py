@@ -57,6 +57,7 @@ class Supervised:
                 pause_s, told = FIRST_PAUSE_S, ""
             wait_s = pause_s * random.uniform(0.75, 1.25)  # noqa: S311  (jitter, no secret)
             self.slot.restarts += 1
+            self.slot.failed = True
             self.slot.text = f"failed: {reason}; starts again within {LONGEST_PAUSE_S:.0f} s"
             if reason != told:  # a radio that is missing for days is one line, not one a minute
                 told = reason
@@ -68,7 +69,7 @@ class Supervised:
         """One life of the adapter; gives the reason of its end."""
         name, slot = self.slot.name, self.slot
         slot.text = "starting"
-        slot.running = True
+        slot.running, slot.failed = True, False
         try:
             adapter = self._adapter(self._section, slot)
             if isinstance(slot, SouthSlot):

@@ -40,7 +40,7 @@ def test_a_device_is_listed_with_its_prefix_name_rights_and_report_rule() -> Non
     assert (rule.listed, rule.prefix, rule.name) == (True, "weather", "Weather station")
     assert rule.allows_writing(Path(3311, 2, 5851))
     assert not rule.allows_writing(Path(3312, 0, 5851))
-    assert config.rules.report_rule(STATION) == ReportRule(0.5, 1.0, 300.0)
+    assert config.rules.report_rule(STATION, Path(3303, 0, 5700)) == ReportRule(0.5, 1.0, 300.0)
 
 
 def test_five_mistakes_are_told_at_once_each_with_its_place_and_remedy() -> None:

@@ -153,7 +153,7 @@ def _checked(port: NorthPort, item: Item) -> tuple[Value, Value | None]:
     value = coerce(definition, item.value)
     if not port.writable(device.id, item.path):
         raise WritesDisabled(
-            f'writing {item.name} is off; see writable under [[device]] id = "{device.id}"'
+            f"writing {item.name} is off; see writable in the configuration of {device.id}"
         )
     return value, _readable_value(port.registry, resource)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, assert_never
 
 from pydantic import Field
@@ -20,6 +21,19 @@ from gateway.ports import Duration, Section, SouthPort
 TEMPERATURE, UNITS = Path(3303, 0, 5700), Path(3303, 0, 5701)
 LOWEST, HIGHEST, RESET = Path(3303, 0, 5601), Path(3303, 0, 5602), Path(3303, 0, 5605)
 SWITCH = Path(3312, 0, 5850)
+REBOOT, RSSI = Path(3, 0, 4), Path(4, 0, 2)
+
+ABOUT: Mapping[Path, Value | None] = {
+    Path(3, 0, 0): "Border Gateway",
+    Path(3, 0, 1): "virtual thermometer",
+    REBOOT: None,
+    Path(3, 0, 11, 0): 0,
+    Path(3, 0, 16): "U",
+    Path(4, 0, 0): 23,  # an 802.15.4 network
+    Path(4, 0, 1, 0): 23,
+    Path(4, 0, 4, 0): "::1",
+}
+"""What never changes of a device."""
 
 DAY_S = 600.0
 """A virtual day: ten minutes from warm to cold and back, so that a watcher sees it move."""
@@ -56,6 +70,8 @@ class _Thermometer:
             HIGHEST: self._extremes[1],
             RESET: None,
             SWITCH: self.switch,
+            RSSI: -60 - self._number % 30,
+            **ABOUT,
         }
 
     def obey(self, command: Command) -> None:
@@ -63,8 +79,9 @@ class _Thermometer:
         match command:
             case Write():
                 self.switch = bool(command.values.get(SWITCH, self.switch))
-            case Execute():
+            case Execute(path=path):
                 self._extremes = None
+                self.switch = self.switch and path != REBOOT
             case _:
                 assert_never(command)
 

@@ -23,7 +23,7 @@ def check(config: FilePath) -> None:
             click.echo(f"warning: {fault}", err=True)
     click.echo(
         f"{config} is valid: adapters {', '.join(loaded.adapters) or 'none'}; "
-        f"{len(loaded.rules.devices)} devices listed"
+        f"{sum(rule.listed for rule in loaded.rules.devices.values())} devices listed"
     )
 
 

@@ -1,0 +1,61 @@
+"""What Linux tells of the machine that the gateway runs on; None where it does not tell."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from pathlib import Path as FilePath
+
+_BOARD_SERIAL = FilePath("/sys/firmware/devicetree/base/serial-number")
+_MACHINE_ID = FilePath("/etc/machine-id")
+_ZONE = re.compile(r"zoneinfo/(?:posix/|right/)?([\w+-]+(?:/[\w+-]+)*)$")
+
+
+def serial_number() -> str | None:
+    """The board's number, else one made from the machine's ID, which itself is never shown."""
+    if board := _text(_BOARD_SERIAL).strip("\0 \n"):
+        return board
+    if identity := _text(_MACHINE_ID).strip():
+        return hashlib.sha256(f"border-gateway {identity}".encode()).hexdigest()[:16]
+    return None
+
+
+def memory_kib() -> tuple[int, int] | None:
+    """How much memory there is, and how much of it is available, in KiB."""
+    found = dict(re.findall(r"^(\w+): +(\d+) kB$", _text(FilePath("/proc/meminfo")), re.MULTILINE))
+    try:
+        return int(found["MemTotal"]), int(found["MemAvailable"])
+    except KeyError:
+        return None
+
+
+def time_zone() -> str | None:
+    """The time zone's name, such as Europe/Zurich."""
+    match = _ZONE.search(str(FilePath("/etc/localtime").resolve()))
+    return match[1] if match else None
+
+
+def utc_offset(at: float) -> str:
+    """The local time's distance from UTC at a Unix time, as ISO 8601 has it: +01:00."""
+    digits = time.strftime("%z", time.localtime(at))
+    return f"{digits[:3]}:{digits[3:5]}"
+
+
+def traffic_octets() -> tuple[int, int] | None:
+    """Octets that all network interfaces but the loopback have sent, and received."""
+    sent = received = 0
+    lines = _text(FilePath("/proc/net/dev")).splitlines()[2:]
+    for line in lines:
+        name, _, counters = line.partition(":")
+        if name.strip() != "lo":
+            received += int(counters.split()[0])
+            sent += int(counters.split()[8])
+    return (sent, received) if lines else None
+
+
+def _text(file: FilePath) -> str:
+    try:
+        return file.read_text("utf-8", errors="replace")
+    except OSError:
+        return ""
