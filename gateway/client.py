@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import grp
 import json
 import os
 import socket
@@ -11,6 +12,15 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from gateway.errors import GatewayError
+
+
+class NotRunning(GatewayError):
+    """No daemon is there to answer."""
+
+
+class MayNotAsk(GatewayError):
+    """The daemon does not answer this user."""
+
 
 ANSWER_TIMEOUT_S = 15.0
 """Longer than the daemon waits for a device."""
@@ -53,8 +63,23 @@ def talk(
         raise GatewayError(HUNG_UP) from None
     except TimeoutError:
         raise GatewayError(f"the daemon did not answer within {timeout_s} s") from None
-    except OSError as error:
-        raise GatewayError(
-            f"no daemon answers at {socket_file} ({error.strerror or error}); is it running, and "
-            "may you use it (group border-gateway)? Another socket is named by --socket"
+    except (FileNotFoundError, ConnectionRefusedError):
+        raise NotRunning(
+            f"no daemon runs at {socket_file}: systemctl start border-gateway; another socket is "
+            "named by --socket"
         ) from None
+    except PermissionError:
+        raise MayNotAsk(
+            f"you may not ask the daemon: sudo usermod -aG {_group(socket_file)} $USER, then log "
+            "in again"
+        ) from None
+    except OSError as error:
+        raise GatewayError(f"{socket_file}: {error.strerror or error}") from None
+
+
+def _group(socket_file: FilePath) -> str:
+    """The group whose members may use the socket."""
+    try:
+        return grp.getgrgid(socket_file.stat().st_gid).gr_name
+    except (OSError, KeyError):
+        return "border-gateway"

@@ -196,6 +196,12 @@ class DefinitionFolder(Generic[D]):
         self._stamps: dict[FilePath, _Stamp] = {}
         self._definitions: dict[FilePath, D] = {}
         self._unreadable = ""
+        self._faults: dict[FilePath, str] = {}
+
+    @property
+    def faults(self) -> list[str]:
+        """What cannot be used now, and why."""
+        return [*filter(None, [self._unreadable]), *self._faults.values()]
 
     @property
     def definitions(self) -> list[D]:
@@ -218,8 +224,9 @@ class DefinitionFolder(Generic[D]):
             return False
         self._unreadable = ""
         before = dict(self._definitions)
-        for file in self._definitions.keys() - found.keys():
-            del self._definitions[file]
+        for file in self._stamps.keys() - found.keys():
+            self._definitions.pop(file, None)
+            self._faults.pop(file, None)
         for file, stamp in found.items():
             if self._stamps.get(file) != stamp:
                 self._read(file)
@@ -227,6 +234,7 @@ class DefinitionFolder(Generic[D]):
         return self._definitions != before
 
     def _read(self, file: FilePath) -> None:
+        self._faults.pop(file, None)
         try:
             data = file.read_bytes()
             if len(data) > MAX_OCTETS:
@@ -235,7 +243,8 @@ class DefinitionFolder(Generic[D]):
             definition = self._parse(text) if kind_of(text) is self._kind else None
         except (OSError, UnicodeDecodeError, DecodeError) as error:
             kept = "; what it said before stays in force" if file in self._definitions else ""
-            log.error("%s is set aside: %s%s", file, error, kept)
+            self._faults[file] = f"{file} is set aside: {error}{kept}"
+            log.error("%s", self._faults[file])
             return
         if definition is None:
             self._definitions.pop(file, None)

@@ -15,7 +15,7 @@ import sqlite3
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path as FilePath
 
 from gateway.errors import StateError
@@ -196,10 +196,7 @@ class StateDatabase:
                 raise sqlite3.DatabaseError("integrity check failed")
             version = db.execute("PRAGMA user_version").fetchone()[0]
             if version > len(MIGRATIONS):
-                raise StateError(
-                    f"{self.file} was written by a newer version of the gateway; "
-                    "install that version again, or move the file away"
-                )
+                raise _newer(self.file)
             for number, step in enumerate(MIGRATIONS[version:], version + 1):
                 db.executescript(f"BEGIN; {step} PRAGMA user_version = {number}; COMMIT;")
             with db:  # an instance number counts only with its device
@@ -212,6 +209,28 @@ class StateDatabase:
             db.close()
             raise
         return db
+
+
+def prefixes(folder: FilePath) -> Mapping[str, str]:
+    """Which device has which prefix, as the last daemon left it; empty where that is not readable.
+
+    StateError if the database is that of a newer version.
+    """
+    file = folder.absolute() / FILE_NAME
+    try:  # immutable: no lock, no files beside it, and nothing of a daemon that was killed
+        with contextlib.closing(sqlite3.connect(f"{file.as_uri()}?immutable=1", uri=True)) as db:
+            if db.execute("PRAGMA user_version").fetchone()[0] > len(MIGRATIONS):
+                raise _newer(file)
+            return dict(db.execute("SELECT prefix, id FROM device"))
+    except sqlite3.Error:
+        return {}
+
+
+def _newer(file: FilePath) -> StateError:
+    return StateError(
+        f"{file} was written by a newer version of the gateway; install that version again, or "
+        "move the file away"
+    )
 
 
 def lock_folder(folder: FilePath) -> int:

@@ -18,6 +18,7 @@ from bleak.backends.scanner import AdvertisementData
 
 from adapters.ble import definitions
 from adapters.ble.bluez import BluezWatch, Radio
+from adapters.ble.check import check
 from adapters.ble.deadlines import LIBRARY_ERRORS, within
 from adapters.ble.link import Band, Link
 from adapters.ble.scanner import scan
@@ -53,6 +54,7 @@ class Ble:
     """Bridges BLE devices; degrades with a status text while there is no radio."""
 
     Config: ClassVar[type[Section]] = BleSection
+    check = staticmethod(check)
 
     def __init__(self, config: BleSection, port: SouthPort) -> None:
         self._config = config

@@ -8,7 +8,8 @@ import ipaddress
 import logging
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from socket import SOCK_DGRAM
 from typing import Annotated, assert_never
 
 from aiocoap import Context
@@ -19,9 +20,11 @@ from adapters.coap.front import Front
 from adapters.coap.observe import Observer, Observers
 from adapters.coap.server import Server
 from adapters.coap.udp import UdpSocket
+from gateway.checks import Finding, listener
 from gateway.errors import AdapterError
 from gateway.events import Change, DeviceChanged, Event, Removed
 from gateway.ports import NorthPort, Section
+from gateway.registry import Registry
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +82,11 @@ class Coap:
         self._config = config
         self._port = port
         self._server = Server(port)
+
+    @staticmethod
+    async def check(section: CoapSection, _: Registry) -> Sequence[Finding]:
+        """Whether each address is free."""
+        return [listener("coap", *parse_listen(text), SOCK_DGRAM) for text in section.listen]
 
     async def run(self) -> None:
         """Serves until cancelled."""

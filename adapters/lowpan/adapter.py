@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
 from typing import ClassVar
 
+from adapters.lowpan.check import check
 from adapters.lowpan.coap.client import Client
 from adapters.lowpan.coap.directory import Directory
 from adapters.lowpan.coap.endpoint import PORT, Endpoint, Peer
@@ -56,6 +57,7 @@ class Lowpan:
     """6LoWPAN nodes behind one radio."""
 
     Config: ClassVar[type[Section]] = LowpanSection
+    check = staticmethod(check)
 
     def __init__(self, config: LowpanSection, port: SouthPort) -> None:
         self._config = config

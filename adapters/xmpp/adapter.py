@@ -12,6 +12,7 @@ from adapters.xmpp import stanzas
 from adapters.xmpp.access import Roles
 from adapters.xmpp.adhoc import AdHoc
 from adapters.xmpp.chat import Chat
+from adapters.xmpp.check import check
 from adapters.xmpp.config import XmppSection
 from adapters.xmpp.control import Control
 from adapters.xmpp.errors import BadCredentials, NoAnswer, StanzaError
@@ -39,6 +40,7 @@ class Xmpp:
     """Publishes devices on an XMPP pubsub service."""
 
     Config = XmppSection
+    check = staticmethod(check)
 
     def __init__(self, config: XmppSection, port: NorthPort) -> None:
         self._config = config

@@ -2,29 +2,46 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import logging
+import sys
+from dataclasses import asdict
 from pathlib import Path as FilePath
 
 import click
 
-from gateway.cli.options import config_option
+from gateway.checks import Severity
+from gateway.cli.options import config_option, json_option, state_option
 from gateway.config import load
 
 
 @click.command()
 @config_option
-def check(config: FilePath) -> None:
-    """Check the configuration and object definitions; every fault is told at once."""
-    loaded = load(config)
-    if folder := loaded.gateway.definitions:
-        from gateway.ddf import load_folder
-        from gateway.registry import Registry
+@state_option
+@click.option("--offline", is_flag=True, help="Look at the configuration only, not at the world.")
+@json_option
+def check(config: FilePath, state: FilePath, offline: bool, as_json: bool) -> None:
+    """Check the configuration, and whether radios, servers and addresses are as it wants them.
 
-        for fault in load_folder(folder, Registry.builtin()):
-            click.echo(f"warning: {fault}", err=True)
-    click.echo(
-        f"{config} is valid: adapters {', '.join(loaded.adapters) or 'none'}; "
-        f"{sum(rule.listed for rule in loaded.rules.devices.values())} devices listed"
-    )
+    The exit status is 78 if the configuration cannot be used, 1 if something will not work.
+    """
+    from gateway.examine import by_itself, in_the_world
+
+    loaded = load(config)
+    logging.disable()  # what the adapters would log is among the findings
+    findings = [*by_itself(loaded), *([] if offline else asyncio.run(in_the_world(loaded, state)))]
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+    else:
+        click.echo(
+            f"{config} is valid: adapters {', '.join(loaded.adapters) or 'none'}; "
+            f"{sum(rule.listed for rule in loaded.rules.devices.values())} devices listed"
+        )
+        for finding in findings:
+            click.echo(f"{finding.severity:<8} {finding.section}: {finding.text}")
+    if any(finding.severity is Severity.ERROR for finding in findings):
+        sys.exit(1)
 
 
 @click.group()

@@ -14,9 +14,11 @@ from adapters.ble.settings import BleSection
 from adapters.sim import modules
 from adapters.sim.bench import ble_bench
 from adapters.sim.modules import POWER_METER_RELAY, WEATHER_STATION, sensor
+from gateway.checks import Severity
 from gateway.errors import AdapterError, Unreachable
 from gateway.events import State, Write
 from gateway.model import Path
+from gateway.registry import Registry
 from tests.ble.port import DEADLINE_S, RecordingPort
 from tests.ble.rig import RELAY, STATION, Rig, adapter_on, rig
 
@@ -225,3 +227,13 @@ async def test_stopping_while_the_radio_goes_is_not_forgotten(
         await bluez.called("Disconnect")
         await r.stop()
         await r.station.hang_up()
+
+
+async def test_check_finds_bluez_and_names_an_adapter_that_is_switched_off() -> None:
+    async with ble_bench([WEATHER_STATION]) as bench:
+        (found,) = await Ble.check(BleSection(), Registry.builtin())
+        assert found.text == "BlueZ runs, and hci0 is switched on"
+        bench.bluez.power(on=False)
+        (found,) = await Ble.check(BleSection(), Registry.builtin())
+        assert found.severity is Severity.ERROR
+        assert "bluetoothctl power on" in found.text

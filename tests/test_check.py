@@ -1,0 +1,129 @@
+"""`border-gateway check`: what an operator reads about a world that does not fit the file."""
+
+import json
+import os
+import pty
+import socket
+from pathlib import Path as FilePath
+
+import pytest
+
+from gateway.state import MIGRATIONS, StateDatabase
+from tests.daemon import CORE, SIM, Daemon
+from tests.test_backup import filled, other_database
+
+WORLD = """
+[coap]
+listen = ["127.0.0.1:{taken}", "127.0.0.1:{free}"]
+
+[lowpan]
+radio = "slip-radio://{stick}"
+key_file = "{key}"
+
+[ble]
+definitions = "{folder}/devices"
+
+[[device]]
+id = "ble:00-24-be-80-4f-f2"
+prefix = "d1"
+"""
+
+
+def check(daemon: Daemon, *more: str) -> tuple[int, list[dict[str, str]]]:
+    """The exit status of `check --json`, and its findings."""
+    state = str(daemon.folder / "state")
+    words = ("check", "--json", "--config", str(daemon.config), "--state", state, *more)
+    done = daemon.command(*words)
+    assert done.stderr == ""
+    return done.returncode, json.loads(done.stdout)
+
+
+def texts(findings: list[dict[str, str]], section: str, severity: str) -> list[str]:
+    return [f["text"] for f in findings if (f["section"], f["severity"]) == (section, severity)]
+
+
+def free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def test_all_that_will_not_work_is_told_at_once_with_its_remedy(
+    tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", f"unix:path={tmp_path}/no-bus")
+    key = tmp_path / "key"
+    key.write_text("00" * 16)
+    key.chmod(0o644)
+    (tmp_path / "devices").mkdir()
+    (tmp_path / "devices" / "lamp.toml").write_text("[match]\ncharacteristics = 5\n")
+    filled(tmp_path / "state")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", 0))
+        names = {"taken": other.getsockname()[1], "free": free_port(), "key": key}
+        names |= {"folder": tmp_path, "stick": tmp_path / "stick"}
+        daemon = Daemon(tmp_path, CORE + WORLD.format(**names))
+        status, found = check(daemon)
+    assert status == 1
+    assert texts(found, "daemon", "ok") == ["it does not run, so all is tried"]
+    (taken,) = texts(found, "coap", "error")
+    assert f"127.0.0.1:{names['taken']}: Address already in use: stop who has it" in taken
+    assert texts(found, "coap", "ok") == [f"127.0.0.1:{names['free']} is free to listen on"]
+    no_key, no_stick = texts(found, "lowpan", "error")
+    assert f"chmod 640 {key}" in no_key
+    assert "is the stick plugged in?" in no_stick
+    assert "install and start dbus" in texts(found, "ble", "error")[0]
+    assert "lamp.toml is set aside" in texts(found, "ble", "warning")[0]
+    (clash,) = texts(found, "device", "warning")
+    assert clash.endswith("border-gateway forget ble:00-24-be-80-4f-f1")
+    assert "add the section [sim]" in texts(found, "sim", "warning")[0]
+
+
+def test_a_stick_that_another_program_reads_is_told(tmp_path: FilePath) -> None:
+    master, slave = pty.openpty()
+    try:
+        radio = f'[lowpan]\nradio = "slip-radio://{os.ttyname(slave)}"\n'
+        status, found = check(Daemon(tmp_path, CORE.replace("sim:", "lowpan:") + radio))
+        assert status == 0
+        (warning,) = texts(found, "lowpan", "warning")
+        assert "is also open in" in warning
+        assert f"(pid {os.getpid()})" in warning
+    finally:
+        os.close(master)
+        os.close(slave)
+
+
+def test_a_state_of_a_newer_version_is_told(tmp_path: FilePath) -> None:
+    (tmp_path / "state").mkdir()
+    other_database(tmp_path / "state" / "state.db", len(MIGRATIONS) + 1)
+    status, found = check(Daemon(tmp_path))
+    assert status == 1
+    assert "written by a newer version" in texts(found, "daemon", "error")[0]
+
+
+def test_what_the_running_daemon_holds_is_told_by_the_daemon(daemon: Daemon) -> None:
+    daemon.configure(CORE + SIM + '[lowpan]\nradio = "slip-radio:///dev/none"\n')
+    status, found = check(daemon)
+    assert status == 1
+    assert texts(found, "daemon", "ok") == ["it runs; its own word stands for what it holds"]
+    assert texts(found, "sim", "ok") == ["the daemon says: running with 2 virtual devices"]
+    assert "is the stick plugged in?" in texts(found, "lowpan", "error")[0]
+    assert check(daemon, "--offline") == (0, [])
+
+
+def test_a_file_that_cannot_be_used_is_another_status_than_a_world_that_cannot(
+    tmp_path: FilePath,
+) -> None:
+    daemon = Daemon(tmp_path, "[gatway]")
+    done = daemon.command("check", "--config", str(daemon.config))
+    assert done.returncode == 78
+    assert "did you mean 'gateway'?" in done.stderr
+
+
+def test_no_state_of_the_daemon_is_touched(tmp_path: FilePath) -> None:
+    filled(tmp_path / "state")
+    before = sorted((tmp_path / "state").iterdir())
+    check(Daemon(tmp_path))
+    assert sorted((tmp_path / "state").iterdir()) == before
+    StateDatabase(tmp_path / "state").close()

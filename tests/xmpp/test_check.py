@@ -1,0 +1,73 @@
+"""What `check` finds out about an XMPP server, at a real one."""
+
+from pathlib import Path as FilePath
+
+import pytest
+from slixmpp import JID
+
+from adapters.sim.prosody import SERVICE, ThrowawayProsody
+from adapters.xmpp.check import check
+from adapters.xmpp.config import XmppSection
+from adapters.xmpp.errors import BadCredentials, CannotLogIn
+from gateway.checks import Finding, Severity
+from gateway.registry import Registry
+from tests.xmpp.conftest import PASSWORDS, peer_of
+
+IN = Finding(Severity.OK, "xmpp", "gateway@localhost is logged in over verified TLS")
+
+
+def section(
+    server: ThrowawayProsody, folder: FilePath, password: str = "gateway-pw"
+) -> XmppSection:
+    (folder / "password").write_text(password)
+    (folder / "password").chmod(0o600)
+    return XmppSection(
+        jid="gateway@localhost",
+        password_file=folder / "password",
+        host="127.0.0.1",
+        port=server.port,
+        ca_file=server.ca_file,
+    )
+
+
+async def test_login_and_rights_are_tried_and_nothing_stays(
+    server: ThrowawayProsody, tmp_path: FilePath
+) -> None:
+    found = await check(section(server, tmp_path), Registry.builtin())
+    assert found == [IN, Finding(Severity.OK, "xmpp", f"nodes may be created on {SERVICE}")]
+    async with peer_of(server, "gateway") as peer:
+        nodes = await peer.plugin["xep_0030"].get_items(jid=JID(SERVICE))
+    assert not nodes["disco_items"]["items"]
+
+
+@pytest.mark.parametrize("server_options", [{"admins": []}])
+async def test_a_service_that_refuses_nodes_is_told_with_the_remedy(
+    server: ThrowawayProsody, tmp_path: FilePath
+) -> None:
+    wanted = section(server, tmp_path)
+    _, refused, instead = await check(wanted, Registry.builtin())
+    assert refused.severity is Severity.WARNING
+    assert 'put admins = { "gateway@localhost" } under' in refused.text
+    assert instead.text == "nodes may be created on the own account (PEP)"
+    _, refused = await check(wanted.model_copy(update={"service": SERVICE}), Registry.builtin())
+    assert refused.severity is Severity.ERROR
+
+
+async def test_a_refused_password_is_told_and_one_that_others_can_read(
+    server: ThrowawayProsody, tmp_path: FilePath
+) -> None:
+    wanted = section(server, tmp_path, "wrong")
+    with pytest.raises(BadCredentials, match="refuses account gateway@localhost or its password"):
+        await check(wanted, Registry.builtin())
+    (tmp_path / "password").write_text(PASSWORDS["gateway"])
+    (tmp_path / "password").chmod(0o644)
+    found = await check(wanted, Registry.builtin())
+    assert f"chmod 640 {tmp_path / 'password'}" in found[0].text
+
+
+async def test_a_server_whose_certificate_is_not_trusted_is_told(
+    server: ThrowawayProsody, tmp_path: FilePath
+) -> None:
+    wanted = section(server, tmp_path).model_copy(update={"ca_file": None})
+    with pytest.raises(CannotLogIn, match="certificate is not trusted"):
+        await check(wanted, Registry.builtin())
