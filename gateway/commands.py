@@ -22,7 +22,7 @@ from gateway.events import Command, Execute, Outcome, Write
 from gateway.model import GATEWAY, DeviceId, Operations, Path, Value, printable
 from gateway.policy import Rules
 from gateway.ports import Obeying
-from gateway.registry import Registry, coerce
+from gateway.registry import WHOLE, Registry, coerce
 from gateway.store import Store
 
 log = logging.getLogger(__name__)
@@ -82,6 +82,7 @@ class Commander:
                 return command
 
     def _check_write(self, command: Write, path: Path, value: Value) -> Value:
+        """The value as the device is to be told it."""
         old = self._check(command, path, Operations.WRITE)
         definition = self._registry.resource(path[0], path[2])
         assert definition is not None  # noqa: S101  (_check found it)
@@ -90,7 +91,8 @@ class Commander:
             "%s: %s writes %s: %s -> %s",
             command.device, command.origin, path, _shown(old), _shown(checked),
         )  # fmt: skip
-        return checked
+        treatment = self._rules().treatment(command.device, path)
+        return treatment.raw(checked, whole=definition.type in WHOLE)
 
     def _check(self, command: Command, path: Path, needed: Operations) -> Value | None:
         """The resource's present value, if it exists, can do this and is enabled for it."""

@@ -30,9 +30,10 @@ from gateway.identities import Identities, Memory, Remembered
 from gateway.intake import Intake
 from gateway.model import GATEWAY, DeviceId, Path, Value, printable
 from gateway.own_objects import GATEWAY_OBJECT, device_object, gateway_object
-from gateway.policy import Reporter, Rules
+from gateway.policy import Rules
 from gateway.ports import Outbox
 from gateway.registry import Registry
+from gateway.reporter import Reporter
 from gateway.store import MAX_RESOURCES, Store
 
 log = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ class Hub:
         self.outboxes: list[Outbox] = []
         self.identities = Identities(memory)
         self.admission = Admission(self.store, self.identities, lambda: self.rules, wall, monotonic)
-        self._intake = Intake(registry, self.counters)
+        self._intake = Intake(registry, lambda: self.rules, self.counters)
         self._reporter = Reporter()
         self._unsaved: set[tuple[DeviceId, Path]] = set()
         self.store.put(Device(GATEWAY, "", "gateway", "", self._now(State.ONLINE, "running")))
@@ -106,21 +107,15 @@ class Hub:
 
     def report(self, readings: Sequence[Reading]) -> None:
         """Takes what an admitted device said; readings that no definition allows are counted."""
-        new_paths: set[DeviceId] = set()
-        changes: list[Event] = []
+        known: list[Reading] = []
         for reading in readings:
-            if reading.device not in self.store:
+            if reading.device in self.store:
+                known.append(reading)
+            else:
                 self.counters["readings_of_strangers"] += 1
-                continue
-            is_new = self.store.resource(reading.device, reading.path) is None
-            if (checked := self._intake.checked(reading)) and self._applied(checked):
-                self._unsaved.add((checked.device, checked.path))
-                if is_new:
-                    new_paths.add(checked.device)
-                if self._worth_telling(checked):
-                    changes.append(Change(checked.device, checked.path))
-        for device in dict.fromkeys(r.device for r in readings):
-            self._heard(device, announce=device in new_paths)
+        widened, changes = self._take(known)
+        for device in dict.fromkeys(r.device for r in known):
+            self._heard(device, announce=device in widened)
         self._tell(changes)
 
     def available(self, device: DeviceId, state: State, reason: str) -> None:
@@ -138,6 +133,7 @@ class Hub:
 
     def withdraw(self, device: DeviceId, under: Path) -> None:
         """Forgets resources that the device no longer has."""
+        self._intake.forget(device, under)
         if device in self.store and (gone := self.store.withdraw(device, under)):
             self._reporter.forget(device, dict.fromkeys(gone))
             self._unsaved.update((device, path) for path in gone)
@@ -197,6 +193,7 @@ class Hub:
                 self._name(known, rule.name)
             elif rule != before.of(known.id):
                 self._tell([DeviceChanged(known.id)])
+            self._treat_anew(known.id, before)
         return told
 
     def redefine(self, registry: Registry) -> None:
@@ -239,7 +236,38 @@ class Hub:
 
     # --- inside -----------------------------------------------------------------------------------
 
+    def _take(self, readings: Iterable[Reading]) -> tuple[set[DeviceId], Sequence[Event]]:
+        """Stores what may be; gives the devices that have new resources, and what is to tell."""
+        widened: set[DeviceId] = set()
+        changes: list[Event] = []
+        for reading in readings:
+            is_new = self.store.resource(reading.device, reading.path) is None
+            if (taken := self._intake.taken(reading)) and self._applied(taken):
+                self._unsaved.add((taken.device, taken.path))
+                if is_new:
+                    widened.add(taken.device)
+                if self._worth_telling(taken):
+                    changes.append(Change(taken.device, taken.path))
+        return widened, changes
+
+    def _treat_anew(self, device: DeviceId, before: Rules) -> None:
+        """Takes again what the new rules scale otherwise, hide, or show."""
+        said = {
+            r.path: Reading(device, r.path, r.value, r.at) for r in self.store.resources(device)
+        }
+        again: list[Reading] = []
+        for path, reading in (said | dict(self._intake.raw(device))).items():
+            treatment = self.rules.treatment(device, path)
+            if treatment != before.treatment(device, path):
+                again.append(reading)
+                self._intake.forget(device, path)
+                if treatment.hidden:
+                    self.withdraw(device, path)
+        widened, changes = self._take(again)
+        self._tell([*map(DeviceChanged, widened), *changes])
+
     def _remove(self, known: Device) -> None:
+        self._intake.forget(known.id)
         self.store.remove(known.id)
         self._reporter.forget(known.id)
         self._tell([Removed(known.id, known.prefix)])
@@ -248,7 +276,8 @@ class Hub:
         """Puts back the last values, as far as the definitions of today allow them."""
         for resource in known.resources:
             reading = Reading(known.device, resource.path, resource.value, resource.at)
-            if checked := self._intake.checked(reading):
+            hidden = self.rules.treatment(known.device, resource.path).hidden
+            if not hidden and (checked := self._intake.checked(reading)):
                 self.store.apply(checked, restored=True)
 
     def _name(self, known: Device, name: str) -> None:

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import assert_never
 
 from gateway import machine
-from gateway.config import GatewaySection
 from gateway.errors import NotAllowed
 from gateway.events import Command, Execute, Outcome, Reading, Write
 from gateway.hub import Hub
 from gateway.model import GATEWAY, Path, Value
+from gateway.sections import GatewaySection
 from gateway.slots import Slot, SouthSlot
 
 log = logging.getLogger(__name__)

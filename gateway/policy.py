@@ -1,12 +1,12 @@
-"""The operator's rules, as pure deciders: who joins, what is worth telling. Time is an argument."""
+"""The operator's rules, as values: who joins, what is told, how a resource is treated. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from gateway.events import Cause
-from gateway.model import DeviceId, Path, Value
+from gateway.model import GATEWAY, DeviceId, Path, Value
 
 MAX_JOIN_WINDOW_S = 3600.0
 """A join window longer than an hour is one that somebody forgot to close."""
@@ -34,14 +34,91 @@ class ReportRule:
 
 
 @dataclass(frozen=True, slots=True)
+class ReportOverride:
+    """A report rule in part: None leaves what is more general as it is."""
+
+    deadband: float | None = None
+    min_interval_s: float | None = None
+    max_interval_s: float | None = None
+
+    def over(self, rule: ReportRule) -> ReportRule:
+        """The general rule with what this one says otherwise."""
+        return ReportRule(
+            rule.deadband if self.deadband is None else self.deadband,
+            rule.min_interval_s if self.min_interval_s is None else self.min_interval_s,
+            rule.max_interval_s if self.max_interval_s is None else self.max_interval_s,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PathPattern:
+    """A path whose ids may be None, which is any; it covers all that lies below it."""
+
+    ids: tuple[int | None, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> PathPattern:
+        """The pattern in `3303/*/5700`; ValueError otherwise."""
+        ids = Path.parse(text.replace("*", "0"))
+        marks = text.removeprefix("/").split("/")
+        if any("*" in mark and mark != "*" for mark in marks):
+            raise ValueError(f"* stands for a whole id, as in 3303/*/5700: {text!r}")
+        return cls(tuple(None if m == "*" else i for m, i in zip(marks, ids, strict=True)))
+
+    def __str__(self) -> str:
+        return "/".join("*" if i is None else str(i) for i in self.ids)
+
+    def covers(self, path: Path) -> bool:
+        """Whether `path` is what is meant, or lies below it."""
+        return len(path) >= len(self.ids) and all(
+            mine is None or mine == its for mine, its in zip(self.ids, path, strict=False)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceRule:
+    """What the configuration says of resources; None leaves what is more general as it is."""
+
+    pattern: PathPattern
+    report: ReportOverride = ReportOverride()
+    scale: float | None = None
+    offset: float | None = None
+    hidden: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Treatment:
+    """How the value of a resource is changed between device and clients, if it is shown at all."""
+
+    scale: float = 1.0
+    offset: float = 0.0
+    hidden: bool = False
+
+    def shown(self, value: Value, *, whole: bool) -> Value:
+        """A device's number as clients see it; a whole number where `whole`."""
+        return _number(value, lambda number: number * self.scale + self.offset, whole=whole)
+
+    def raw(self, value: Value, *, whole: bool) -> Value:
+        """The inverse of `shown`: what the device is to be told."""
+        return _number(value, lambda number: (number - self.offset) / self.scale, whole=whole)
+
+
+AS_IT_IS = Treatment()
+
+SCALED_WITH = dict.fromkeys((5601, 5602, 5603, 5604), 5700)
+"""A sensor's measured extremes and its range are in the unit of its value."""
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceRule:
     """What the configuration says of one device. A writable path covers what lies below it."""
 
     listed: bool = False
     prefix: str | None = None
     name: str | None = None
-    writable: bool | tuple[Path, ...] = False
-    report: ReportRule | None = None
+    writable: bool | tuple[Path | PathPattern, ...] = False
+    report: ReportOverride = ReportOverride()
+    resources: tuple[ResourceRule, ...] = ()
 
     def allows_writing(self, path: Path) -> bool:
         """Whether writing and executing at `path` is enabled."""
@@ -55,22 +132,51 @@ UNLISTED = DeviceRule()
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Everything that the configuration says about devices. `max_age_s`: see CoAP's Max-Age."""
+    """Everything that the configuration says about devices. `max_age_s`: see CoAP's Max-Age.
+
+    What is said of a device's resource counts before what is said of the device, that before what
+    is said of a resource in general; among equals, the first that says something.
+    """
 
     devices: Mapping[DeviceId, DeviceRule] = field(default_factory=dict)
     report: ReportRule = ReportRule()
     max_age_s: float = 60.0
+    resources: tuple[ResourceRule, ...] = ()
 
     def of(self, device: DeviceId) -> DeviceRule:
         """The device's own rule, or one that allows nothing."""
         return self.devices.get(device, UNLISTED)
 
     def report_rule(self, device: DeviceId, path: Path) -> ReportRule:
-        """The device's report rule, or the general one; a calm one for what never rests."""
-        rule = self.of(device).report or self.report
+        """When changes of a resource are told; a calm rule for what never rests."""
+        own, rule = self.of(device), self.report
+        for general in reversed(self.resources):
+            if general.pattern.covers(path):
+                rule = general.report.over(rule)
+        rule = own.report.over(rule)
+        for special in reversed(own.resources):
+            if special.pattern.covers(path):
+                rule = special.report.over(rule)
         if path in RESTLESS and rule.min_interval_s < RESTLESS_S:
             return replace(rule, min_interval_s=RESTLESS_S)
         return rule
+
+    def treatment(self, device: DeviceId, path: Path) -> Treatment:
+        """How a resource's value is changed on its way."""
+        own = self.of(device).resources
+        if device == GATEWAY or not (own or self.resources):
+            return AS_IT_IS
+        rules = [rule for rule in (*own, *self.resources) if rule.pattern.covers(path)]
+        scaling = [rule for rule in rules if rule.scale is not None or rule.offset is not None]
+        if not scaling and len(path) == 3 and path[2] in SCALED_WITH:
+            value = self.treatment(device, Path(path[0], path[1], SCALED_WITH[path[2]]))
+        else:
+            value = Treatment(
+                next((r.scale for r in scaling if r.scale is not None), 1.0),
+                next((r.offset for r in scaling if r.offset is not None), 0.0),
+            )
+        hidden = next((r.hidden for r in rules if r.hidden is not None), False)
+        return Treatment(value.scale, value.offset, hidden)
 
 
 class JoinWindow:
@@ -88,61 +194,10 @@ class JoinWindow:
         return max(0.0, self._closes_at - now)
 
 
-@dataclass(frozen=True, slots=True)
-class _Told:
-    value: Value | None
-    at: float
-
-
-class Reporter:
-    """Decides which readings become changes, compared with what was last *told*.
-
-    A change inside the minimum interval is held back and due when the interval ends, so the
-    newest value is always told in the end; also when it went back, since a server may have shown
-    what was held, together with a neighbour. One entry a resource: bounded by the store.
-    """
-
-    def __init__(self) -> None:
-        self._told: dict[DeviceId, dict[Path, _Told]] = {}
-        self._held: dict[tuple[DeviceId, Path], float] = {}
-
-    def decide(
-        self, device: DeviceId, path: Path, value: Value | None, rule: ReportRule, now: float
-    ) -> Cause | None:
-        """Why the reading is worth telling now (monotonic seconds), or None."""
-        told = self._told.setdefault(device, {}).get(path)
-        if told is None:
-            self.told(device, path, value, now)
-            return Cause.VALUE
-        differs = _differs(told.value, value, rule.deadband)
-        if differs and now - told.at < rule.min_interval_s:
-            self._held[device, path] = told.at + rule.min_interval_s
-            return None
-        if not differs and ((device, path) in self._held or now - told.at < rule.max_interval_s):
-            return None
-        self.told(device, path, value, now)
-        return Cause.VALUE if differs else Cause.HEARTBEAT
-
-    def due(self, now: float) -> list[tuple[DeviceId, Path]]:
-        """The held-back resources whose interval has ended; tell their newest values now."""
-        return [key for key, at in self._held.items() if at <= now]
-
-    def told(self, device: DeviceId, path: Path, value: Value | None, now: float) -> None:
-        """Notes that a value was told."""
-        self._told.setdefault(device, {})[path] = _Told(value, now)
-        self._held.pop((device, path), None)
-
-    def forget(self, device: DeviceId, paths: Mapping[Path, object] | None = None) -> None:
-        """Drops what is known of these paths of a device, or of all."""
-        told = self._told.pop(device, {})
-        kept = {p: t for p, t in told.items() if paths is not None and p not in paths}
-        if kept:
-            self._told[device] = kept
-        for path in told.keys() - kept.keys():
-            self._held.pop((device, path), None)
-
-
-def _differs(told: Value | None, value: Value | None, deadband: float) -> bool:
-    if deadband and isinstance(told, float) and isinstance(value, float):
-        return abs(value - told) > deadband
-    return told != value
+def _number(value: Value, change: Callable[[float], float], *, whole: bool) -> Value:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    changed = change(value)
+    if whole and math.isfinite(changed):
+        return round(changed)
+    return float(f"{changed:.12g}")  # 21.3 times 0.1 is 2.13, not 2.1300000000000003

@@ -48,6 +48,9 @@ _PYTHON_TYPES: Mapping[ResourceType, type] = {
     ResourceType.UNSIGNED: int,
     ResourceType.TIME: int,
 }
+WHOLE = (ResourceType.INTEGER, ResourceType.UNSIGNED)
+"""The types of whole numbers that count something; a Time is none of them."""
+
 _WIDEST: Mapping[ResourceType, tuple[float, float]] = {
     ResourceType.FLOAT: (-sys.float_info.max, sys.float_info.max),
     ResourceType.INTEGER: (-(2**63), 2**63 - 1),

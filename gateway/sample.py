@@ -11,8 +11,9 @@ from pathlib import Path as FilePath
 from pydantic import BeforeValidator
 from pydantic.fields import FieldInfo
 
-from gateway.config import CORE_SECTIONS, DeviceSection, adapter_entry_points
+from gateway.config import adapter_entry_points
 from gateway.ports import Section, duration_text, parse_duration
+from gateway.sections import CORE_SECTIONS, REPEATED_SECTIONS
 
 _HEADER = """\
 # Border Gateway: the one file that you write; the program never changes it.
@@ -71,7 +72,8 @@ def _sections() -> Iterator[tuple[str, type[Section], bool]]:
     """Each section's header in the file, and whether the sample has it switched on."""
     for name, core in CORE_SECTIONS.items():
         yield f"[{name}]", core, True
-    yield "[[device]]", DeviceSection, False
+    for name, repeated in REPEATED_SECTIONS.items():
+        yield f"[[{name}]]", repeated, False
     for name, point in sorted(adapter_entry_points().items()):
         config: type[Section] = point.load().Config
         yield f"[{name}]", config, config.enabled_by_default

@@ -16,7 +16,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from gateway import __version__
-from gateway.config import Config, GatewaySection
+from gateway.config import Config
 from gateway.control.requests import Requests
 from gateway.control.server import ControlServer
 from gateway.ddf import load_folder
@@ -28,6 +28,7 @@ from gateway.notify import notify
 from gateway.own_device import OwnDevice
 from gateway.ports import Reload
 from gateway.registry import Registry
+from gateway.sections import GatewaySection
 from gateway.state import StateDatabase
 from gateway.watchdog import Progress, watch, watchdog_interval_s
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from gateway.errors import StateError
@@ -166,7 +167,7 @@ class HubBench:
         """Has a listed device be seen."""
         listed = dict(self.hub.rules.devices)
         listed.setdefault(device, DeviceRule(listed=True, prefix=prefix))
-        self.hub.rules = Rules(listed, self.hub.rules.report)
+        self.hub.rules = replace(self.hub.rules, devices=listed)
         assert self.south.seen(Sighting(device, "a name", -60))
 
     def say(self, values: Mapping[Path, Value | None], device: DeviceId = STATION) -> None:

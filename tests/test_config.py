@@ -80,6 +80,17 @@ def test_five_mistakes_are_told_at_once_each_with_its_place_and_remedy() -> None
         ("[[device]]\nid = 'ble:00-24-be-80-4f-f1'\nreport = {dedband = 1}", "mean 'deadband'"),
         ("[[device]]\nid = 'ble:00-24-be-80-4f-f1'\n" * 2, "several [[device]] sections"),
         ("log = ", "not TOML"),
+        ("[resource]\npath = '3303'", "expected sections headed [[resource]]"),
+        ("[[resource]]\npath = '3303/x'", "[resource #1] path = '3303/x': not a path like"),
+        ("[[resource]]\npath = '3303/1*'", "* stands for a whole id, as in 3303/*/5700"),
+        ("[[resource]]\npath = 3303", "not a path like /3303/0/5700"),
+        ("[[resource]]\npath = '3303'\nscale = 0", "greater than 0"),
+        ("[[resource]]\npath = '3303'\nhide = true", "did you mean 'hidden'?"),
+        ("[[resource]]\npath = '3303/0'\n" * 2, "[resource] path = '3303/0': stands in several"),
+        (
+            "[[device]]\nid = 'ble:00-24-be-80-4f-f1'\n[[device.resource]]\npath = '3'\nscael = 1",
+            "[device #1] resource #1.scael = 1: unknown key; did you mean 'scale'?",
+        ),
     ],
 )
 def test_a_mistake_is_told_in_one_line(text: str, told: str) -> None:

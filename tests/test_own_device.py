@@ -2,13 +2,13 @@
 
 import pytest
 
-from gateway.config import GatewaySection
 from gateway.errors import NotAllowed, WritesDisabled
 from gateway.events import Change, Execute, Write
 from gateway.model import GATEWAY, Path
 from gateway.own_device import ERROR_LINGERS_S, REBOOT, START, STOP, OwnDevice
 from gateway.policy import RESTLESS_S, DeviceRule, Rules
 from gateway.registry import Registry
+from gateway.sections import GatewaySection
 from gateway.slots import NorthSlot, Slot, SouthSlot
 from tests.daemon import CORE, SIM, Daemon
 from tests.fakes import Clock, HubBench

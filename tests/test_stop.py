@@ -12,12 +12,13 @@ import pytest
 
 from adapters.sim.adapter import Sim, SimSection
 from gateway import service
-from gateway.config import Config, GatewaySection
+from gateway.config import Config
 from gateway.errors import StateError
 from gateway.events import Device, Resource
 from gateway.model import DeviceId, Path
 from gateway.policy import DeviceRule, Rules
 from gateway.ports import NorthPort, Section
+from gateway.sections import GatewaySection
 from gateway.service import Service
 from gateway.state import StateDatabase
 

@@ -11,8 +11,8 @@ import click
 
 from gateway import __version__
 from gateway.cli import configuration, daemon, devices, state, values
-from gateway.config import DEFAULT_SOCKET
 from gateway.errors import ConfigError, GatewayError
+from gateway.sections import DEFAULT_SOCKET
 
 EXIT_CONFIG = 78
 """EX_CONFIG of sysexits.h: systemd does not start the unit again after it."""

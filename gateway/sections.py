@@ -1,0 +1,218 @@
+"""The sections of the configuration that every gateway has, and the rules that they make.
+
+The docstrings are the comments of the sample file and the text of the reference page.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path as FilePath
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from gateway.model import GATEWAY, DeviceId, check_prefix, parse_device_id
+from gateway.policy import (
+    MAX_NAME,
+    DeviceRule,
+    PathPattern,
+    ReportOverride,
+    ReportRule,
+    ResourceRule,
+    Rules,
+)
+from gateway.ports import Duration, Reload, Section
+
+DEFAULT_SOCKET = FilePath("/run/border-gateway/control.sock")
+
+
+def _device_id(value: object) -> object:
+    return parse_device_id(value) if isinstance(value, str) else value
+
+
+def _writable(value: object) -> bool | tuple[PathPattern, ...]:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, list) and all(isinstance(v, str) for v in value):
+        return tuple(map(PathPattern.parse, value))
+    raise ValueError('expected true, false, or a list of paths such as ["3312/0/5850"]')
+
+
+class Location(Section):
+    """Where something stands: degrees of WGS 84, metres above sea level."""
+
+    latitude: Annotated[float, Field(ge=-90, le=90)]
+    longitude: Annotated[float, Field(ge=-180, le=180)]
+    altitude: float | None = None
+
+
+class GatewaySection(Section):
+    """The daemon itself."""
+
+    reload: ClassVar[Reload] = Reload.LIVE
+    log: Literal["debug", "info", "warning", "error"] = "info"
+    """How much is logged: debug, info, warning or error."""
+    socket: Annotated[FilePath, Reload.RESTART] = DEFAULT_SOCKET
+    """Where the command line reaches the running daemon."""
+    definitions: FilePath | None = Field(None, examples=["/etc/border-gateway/objects"])
+    """A folder of vendors' object definitions (LwM2M DDF XML files)."""
+    writable: Annotated[bool | tuple[PathPattern, ...], BeforeValidator(_writable)] = False
+    """Whether clients may execute what the gateway itself can do: false, true, or paths such as
+    ["3/0/4"] (Reboot starts all adapters anew)."""
+    location: Location | None = Field(
+        None, examples=[{"latitude": 47.3769, "longitude": 8.5417, "altitude": 408.0}]
+    )
+    """Where the gateway stands; clients read it at /6/0."""
+
+
+Deadband = Annotated[float, Field(ge=0)]
+
+
+class ReportSection(Section):
+    """When a new reading is told to clients. Reading always gives the newest value."""
+
+    reload: ClassVar[Reload] = Reload.LIVE
+    deadband: Deadband = 0.0
+    """Tell a number (a Float, not a count) only if it differs by more than this from the last."""
+    min_interval: Duration = 0.0
+    """Tell a resource at most this often; the newest value follows when the time is over."""
+    max_interval: Duration = 300.0
+    """Tell an unchanged value again when it is measured after this time."""
+    max_age: Duration = 60.0
+    """How long CoAP clients may take a value of a device that is online for fresh."""
+
+
+def _pattern(value: object) -> PathPattern:
+    return PathPattern.parse(value if isinstance(value, str) else "")
+
+
+Pattern = Annotated[PathPattern, BeforeValidator(_pattern)]
+
+
+class ResourceSection(Section):
+    """Rules for a resource of every device; repeat the section for each. [[device.resource]] says
+    the same of one device, and counts first. Of several that fit, the first one counts that says
+    something."""
+
+    reload: ClassVar[Reload] = Reload.LIVE
+    path: Pattern = Field(examples=["3303/*/5700"])
+    """Which it is: object/instance/resource, * for any instance. A shorter path is all below it."""
+    deadband: Deadband | None = Field(None, examples=[0.2])
+    """As under [report]."""
+    min_interval: Duration | None = Field(None, examples=["10s"])
+    """As under [report]."""
+    max_interval: Duration | None = Field(None, examples=["15min"])
+    """As under [report]."""
+    scale: Annotated[float, Field(gt=0)] | None = Field(None, examples=[0.1])
+    """A device's number is multiplied by this, and then offset is added; what clients write goes
+    the other way. That of a Sensor Value (5700) counts for its extremes and range too (5601 to
+    5604)."""
+    offset: float | None = Field(None, examples=[-0.5])
+    """See scale."""
+    hidden: bool | None = Field(None, examples=[False])
+    """Whether clients see nothing of it."""
+
+
+class DeviceReport(Section):
+    """A device's own report rule."""
+
+    deadband: Deadband | None = None
+    min_interval: Duration | None = None
+    max_interval: Duration | None = None
+
+
+class DeviceSection(Section):
+    """A device that may be bridged; repeat the section for each. Others join by `permit`."""
+
+    reload: ClassVar[Reload] = Reload.LIVE
+    id: Annotated[DeviceId, BeforeValidator(_device_id)] = Field(examples=["ble:00-24-be-80-4f-f1"])
+    """Its identity: ble:aa-bb-cc-dd-ee-ff or lowpan:00124b0001020304."""
+    prefix: Annotated[Annotated[str, AfterValidator(check_prefix)] | None, Reload.RESTART] = Field(
+        None, examples=["weather"]
+    )
+    """First segment of its CoAP paths; without it one is assigned once (d1, d2, ...). That of a
+    device which has joined changes only with a restart."""
+    name: Annotated[str, Field(max_length=MAX_NAME)] | None = Field(
+        None, examples=["Weather station"]
+    )
+    """What people call it."""
+    writable: Annotated[bool | tuple[PathPattern, ...], BeforeValidator(_writable)] = False
+    """Whether clients may write and execute: false, true, or paths such as ["3312/0/5850"]."""
+    report: DeviceReport | None = Field(None, examples=[{"deadband": 0.5, "min_interval": "10s"}])
+    """Its own report rule; what is left out is as under [[resource]] and [report]."""
+    resource: tuple[ResourceSection, ...] = Field(
+        (), examples=[[{"path": "3303/0/5700", "scale": 0.1}]]
+    )
+    """Rules for its resources, which may also be written as [[device.resource]] sections."""
+
+
+CORE_SECTIONS: Mapping[str, type[Section]] = {"gateway": GatewaySection, "report": ReportSection}
+REPEATED_SECTIONS: Mapping[str, type[Section]] = {
+    "resource": ResourceSection,
+    "device": DeviceSection,
+}
+
+
+def clashes(repeated: Mapping[str, Sequence[Section]]) -> Iterator[str]:
+    """A sentence for each pair of sections of which only one could count."""
+    devices = [each for each in repeated["device"] if isinstance(each, DeviceSection)]
+    for key in ("id", "prefix"):
+        for value in _twice(getattr(device, key) for device in devices):
+            yield f"[device] {key} = {value!r}: stands in several [[device]] sections"
+    yield from _same_path("resource", repeated["resource"])
+    for device in devices:
+        yield from _same_path(f"{device.id}: device.resource", device.resource)
+
+
+def rules_of(
+    core: Mapping[str, Section | None], repeated: Mapping[str, Sequence[Section]]
+) -> Rules:
+    """What the sections say, as the rules of the core."""
+    general, report = core["gateway"], core["report"]
+    assert isinstance(general, GatewaySection)  # noqa: S101  (as CORE_SECTIONS says)
+    assert isinstance(report, ReportSection)  # noqa: S101
+    devices = {d.id: _device_rule(d) for d in repeated["device"] if isinstance(d, DeviceSection)}
+    if general.writable:
+        devices[GATEWAY] = DeviceRule(writable=general.writable)
+    return Rules(
+        devices=devices,
+        report=ReportRule(report.deadband, report.min_interval, report.max_interval),
+        max_age_s=report.max_age,
+        resources=_resource_rules(repeated["resource"]),
+    )
+
+
+def _device_rule(device: DeviceSection) -> DeviceRule:
+    return DeviceRule(
+        listed=True,
+        prefix=device.prefix,
+        name=device.name,
+        writable=device.writable,
+        report=_override(device.report) if device.report else ReportOverride(),
+        resources=_resource_rules(device.resource),
+    )
+
+
+def _resource_rules(sections: Iterable[Section]) -> tuple[ResourceRule, ...]:
+    return tuple(
+        ResourceRule(each.path, _override(each), each.scale, each.offset, each.hidden)
+        for each in sections
+        if isinstance(each, ResourceSection)
+    )
+
+
+def _override(section: DeviceReport | ResourceSection) -> ReportOverride:
+    return ReportOverride(section.deadband, section.min_interval, section.max_interval)
+
+
+def _same_path(where: str, sections: Iterable[Section]) -> Iterator[str]:
+    paths = (each.path for each in sections if isinstance(each, ResourceSection))
+    for path in _twice(paths):
+        yield f"[{where}] path = '{path}': stands in several sections; put it all into one"
+
+
+def _twice(values: Iterable[Any]) -> Sequence[Any]:
+    """What stands there more than once, None left out."""
+    counted = Counter(value for value in values if value is not None)
+    return [value for value, times in counted.items() if times > 1]
