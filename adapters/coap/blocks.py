@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import replace
@@ -14,6 +15,9 @@ LARGEST_EXPONENT = 6
 
 LARGEST_BODY = 64 * 1024
 """Octets of a body that a client may send: far above any object instance."""
+
+BLOCK_OCTETS = 4
+"""The longest Block2 option."""
 
 TRANSFERS = 32
 """Bodies held for clients that fetch or send block by block; the oldest gives way."""
@@ -27,7 +31,7 @@ class Downloads:
 
     def resume(self, request: Request) -> Response | None:
         """The answer that this request's transfer began with, if it asks for a later block."""
-        if request.block2 is None or request.block2.number == 0:
+        if not request.later_block:
             return None
         return self._whole.get(request.transfer)
 
@@ -39,10 +43,6 @@ class Downloads:
         start = wanted.number * wanted.size
         if start >= len(whole.payload) and wanted.number:
             raise Refusal(Code.BAD_REQUEST, "there is no such block")
-        if not whole.etag:
-            whole = replace(whole, etag=entity_tag(whole.payload))
-        if whole.etag in request.etags:
-            return replace(whole, code=Code.VALID, payload=b"", format=None)
         more = start + wanted.size < len(whole.payload)
         if wanted.number == 0 and more:
             self._keep(request.transfer, whole)
@@ -64,9 +64,33 @@ def _fits(whole: Response, block: Block) -> bool:
     return len(whole.payload) <= block.size
 
 
-def entity_tag(payload: bytes) -> bytes:
-    """An ETag that is another for another body."""
-    return hashlib.blake2b(payload, digest_size=8).digest()
+def narrowed(request: Request, whole: Response, room: float) -> Request | None:
+    """The request with blocks of at most `room` octets, less what Block2 itself needs.
+
+    None if there are none so small, and for a body of several blocks that was asked for at once:
+    so many requests are more than its client wants.
+    """
+    if request.block2 is None and whole.block2 is not None:
+        return None
+    wanted = request.block2 or Block(0, more=False, exponent=LARGEST_EXPONENT)
+    exponent = math.floor(math.log2(max(room - BLOCK_OCTETS, 1) / 16))
+    if not 0 <= exponent <= wanted.exponent:
+        return None
+    number = wanted.number << wanted.exponent - exponent
+    return replace(request, block2=Block(number, more=False, exponent=exponent))
+
+
+def tagged(whole: Response) -> Response:
+    """An answer with the ETag of what it shows: another body or format has another one."""
+    if whole.code != Code.CONTENT or whole.format is None:
+        return whole
+    digest = hashlib.blake2b(whole.payload, digest_size=6).digest()
+    return replace(whole, etag=digest + whole.format.to_bytes(2, "big"))
+
+
+def tagged_format(etag: bytes) -> int:
+    """The format of the answer that had this ETag, if `tagged` made it."""
+    return int.from_bytes(etag[6:], "big")
 
 
 class Uploads:

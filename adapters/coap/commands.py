@@ -70,15 +70,16 @@ class Recent:
 
 
 class Address(interfaces.EndpointAddress):  # type: ignore[misc]
-    """A peer as aiocoap wants it. `secure` if it may write."""
+    """A peer as aiocoap wants it. `secure` if it may write, `waiting` what it was not yet told."""
 
     scheme = "coap"
     is_multicast = False
     is_multicast_locally = False
 
-    def __init__(self, socket: UdpSocket, peer: Peer) -> None:
+    def __init__(self, socket: UdpSocket, peer: Peer, waiting: Recent) -> None:
         self.socket = socket
         self.peer = peer
+        self.waiting = waiting
         self.secure = socket.local
 
     def __hash__(self) -> int:
@@ -141,21 +142,20 @@ class Commands(interfaces.MessageInterface):  # type: ignore[misc]
                 return "too many commands of late"
         known = datagram.without_unknown(message)
         octets = data if known is message else datagram.encode(known)
-        request = Message.decode(octets, Address(self._socket, peer))
+        request = Message.decode(octets, Address(self._socket, peer, self._waiting))
         request.transport_tuning = Once() if once else Again()
         self._manager.dispatch_message(request)
         return ""
 
     def conclude(self, data: bytes, peer: Peer) -> None:
         """Passes an ACK or RST on that is not an observer's."""
-        self._manager.dispatch_message(Message.decode(data, Address(self._socket, peer)))
+        address = Address(self._socket, peer, self._waiting)
+        self._manager.dispatch_message(Message.decode(data, address))
 
     # --- what aiocoap calls ---
 
     def send(self, message: Message) -> None:
         self._manager.message_id |= UPPER_HALF
-        if message.code.is_response():
-            self._waiting.discard((message.remote.peer, message.token))
         self._send(message.encode(), message.remote.peer)
 
     async def recognize_remote(self, remote: object) -> bool:
@@ -176,8 +176,14 @@ class Site:
 
     async def render_to_pipe(self, pipe: Pipe) -> None:
         """Answers one request."""
-        response = await self._respond(pipe.request)
+        remote = pipe.request.remote
+        try:
+            response = await self._respond(pipe.request)
+        finally:
+            if isinstance(remote, Address):
+                remote.waiting.discard((remote.peer, pipe.request.token))
         message = Message(code=int(response.code), payload=response.payload)
+        message.opt.no_response = pipe.request.opt.no_response
         for number, value in response.options():
             message.opt.add_option(OptionNumber(number).create_option(decode=value))
         pipe.add_response(message, is_last=True)

@@ -122,7 +122,7 @@ def _extended(data: bytes, at: int, nibble: int) -> tuple[int, int]:
 _REPEATABLE: frozenset[int] = frozenset(
     {Option.IF_MATCH, Option.ETAG, Option.URI_PATH, Option.URI_QUERY, Option.REQUEST_TAG}
 )
-# Elective options that a server may leave unread (Size1, No-Response, Echo, ...) are not here.
+# Elective options that a server may leave unread (Size1, Hop-Limit, ...) are not here.
 _LENGTHS: dict[int, tuple[int, int]] = {
     Option.IF_MATCH: (0, 8),
     Option.URI_HOST: (1, 255),
@@ -138,6 +138,8 @@ _LENGTHS: dict[int, tuple[int, int]] = {
     Option.BLOCK1: (0, 3),
     Option.PROXY_URI: (1, 1034),
     Option.PROXY_SCHEME: (1, 255),
+    Option.ECHO: (1, 40),
+    Option.NO_RESPONSE: (0, 1),
     Option.REQUEST_TAG: (0, 8),
 }
 
@@ -170,6 +172,12 @@ def without_unknown(message: Datagram) -> Datagram:
     return message if len(known) == len(message.options) else replace(message, options=known)
 
 
+def unwanted(options: Iterable[tuple[int, bytes]], code: int) -> bool:
+    """Whether No-Response says that an answer of this code's class is of no interest (RFC 7967)."""
+    value = next((value for number, value in options if number == Option.NO_RESPONSE), b"")
+    return len(value) == 1 and bool(value[0] >> (code >> 5) - 1 & 1)
+
+
 def request(
     code: int,
     options: Iterable[tuple[int, bytes]],
@@ -196,6 +204,7 @@ def request(
         if_match=tuple(known.get(Option.IF_MATCH, ())),
         if_none_match=Option.IF_NONE_MATCH in known,
         request_tag=tuple(known.get(Option.REQUEST_TAG, ())),
+        echo=known.get(Option.ECHO, [b""])[0],
         peer=peer,
         secure=secure,
     )

@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aiocoap import Context
 
 from adapters.coap import datagram
+from adapters.coap.blocks import narrowed
 from adapters.coap.commands import Commands
 from adapters.coap.datagram import Datagram, Type
 from adapters.coap.messages import Code, Peer, Refusal, Request, Response, refused
 from adapters.coap.notifier import Notifier
 from adapters.coap.observe import UPPER_HALF, Observers
-from adapters.coap.server import Server
-from adapters.coap.udp import UdpSocket, peer_name
-from gateway.errors import Busy, DecodeError
+from adapters.coap.server import Server, check_secure
+from adapters.coap.udp import UdpSocket, is_loopback, peer_name
+from adapters.coap.verified import AMPLIFICATION, Verified
+from gateway.errors import Busy, DecodeError, GatewayError
 from gateway.ports import NorthPort
 
 log = logging.getLogger(__name__)
@@ -37,6 +41,12 @@ PREPARED_S = 1.0
 
 _ANSWERS = {0x40 | t: 0x60 | t for t in range(9)} | {0x50 | t: 0x50 | t for t in range(9)}
 """First octet of a CON or NON request (with its token length): that of the answer."""
+
+OBSERVE_OCTETS = 4
+"""What the Observe option adds to an answer."""
+
+ECHO_OCTETS = 10
+"""What a challenge adds to an answer."""
 
 _RST = 0x70
 _CONCLUSIONS = frozenset({b"\x60\x00", b"\x70\x00"})
@@ -78,6 +88,7 @@ class Front:
         self._commands = Commands(context, socket, self._send)
         self._loop = asyncio.get_running_loop()
         self._prepared: dict[bytes, Prepared] = {}
+        self._verified = Verified(secrets.token_bytes(16))
         self._loop.add_reader(socket.fileno(), self._readable)
 
     def stop(self) -> None:
@@ -114,7 +125,10 @@ class Front:
         prepared = self._prepared.get(data[options_at:])
         if prepared is None or not prepared.holds(self._loop.time()):
             return False
-        self._send(_head_of_content(data) + data[4:options_at] + prepared.tail, peer)
+        octets = _head_of_content(data) + data[4:options_at] + prepared.tail
+        if len(octets) > AMPLIFICATION * len(data) and len(octets) > self._room(data, peer):
+            return False
+        self._send(octets, peer)
         return True
 
     def _examine(self, data: bytes, peer: Peer) -> None:
@@ -134,34 +148,86 @@ class Front:
             self._send(datagram.head(Type.RST, Code.EMPTY, message.mid), peer)
 
     def _serve(self, message: Datagram, data: bytes, peer: Peer) -> None:
+        room = self._room(data, peer)
         try:
             if len(data) > datagram.LARGEST:
                 raise Refusal(Code.REQUEST_ENTITY_TOO_LARGE, "send it in blocks")
             request = datagram.request(
                 message.code, message.options, message.payload, peer, self.socket.local
             )
-        except Refusal as error:
-            if message.type is Type.NON and error.code == Code.BAD_OPTION:  # RFC 7252 5.4.1
-                self._send(datagram.head(Type.RST, Code.EMPTY, message.mid), peer)
-            else:
-                self._answer(message, refused(error), peer)
+            check_secure(request)
+        except GatewayError as error:
+            self._refuse(message, refused(error), peer, room)
             return
+        if request.echo and room < math.inf:
+            self._verified.take(peer, request.echo, self._loop.time())
+            room = self._room(data, peer)
         if request.code == Code.GET or (request.code == Code.FETCH and not request.block1):
-            con = message.type is Type.CON
-            response = self.notifier.read(request, message.token, peer, confirmable=con)
-            if request.code == Code.GET:
+            response = self._read(request, message, peer, room)
+            if request.code == Code.GET and not datagram.unwanted(message.options, response.code):
                 self._prepare(request, response, data)
             self._answer(message, response, peer)
+        elif room < math.inf:  # a fetch in blocks: nobody can tell how long its answer becomes
+            self._answer(message, self._challenge(peer), peer)
         elif reason := self._commands.take(message, data, peer, self._loop.time()):
             self._port.count("coap_commands_refused")
             self._answer(message, refused(Busy(reason)), peer)
+
+    def _refuse(self, message: Datagram, response: Response, peer: Peer, room: float) -> None:
+        if message.type is Type.NON and response.code == Code.BAD_OPTION:  # RFC 7252 5.4.1
+            self._send(datagram.head(Type.RST, Code.EMPTY, message.mid), peer)
+            return
+        if _size(message, response) > room:
+            response = replace(response, payload=b"")
+        self._answer(message, response, peer)
+
+    def _read(self, request: Request, message: Datagram, peer: Peer, room: float) -> Response:
+        """Answers a read, in at most `room` octets if there is a way, and begins an observation.
+
+        Where an observation begins there is to be room for its first notification, too.
+        """
+        response = self._server.read(request)
+        if room < math.inf:
+            share = room / 2 - OBSERVE_OCTETS if request.observe == 0 else room
+            excess = _size(message, response) - share
+            if excess > 0 and response.code >= Code.BAD_REQUEST:
+                return replace(response, payload=b"")
+            if excess > 0:
+                narrow = narrowed(request, response, len(response.payload) - excess - ECHO_OCTETS)
+                if narrow is None:
+                    return self._challenge(peer)
+                request = narrow
+                response = replace(self._server.read(request), echo=self._challenge(peer).echo)
+            room -= _size(message, response) + OBSERVE_OCTETS
+        confirmable = message.type is Type.CON
+        return self.notifier.observe(
+            request, response, message.token, peer, confirmable=confirmable, credit=room
+        )
 
     def _answer(self, message: Datagram, response: Response, peer: Peer) -> None:
         kind, mid = Type.ACK, message.mid
         if message.type is Type.NON:  # no ID of ours: theirs is as unique, and costs no state
             kind, mid = Type.NON, message.mid | UPPER_HALF
+        if datagram.unwanted(message.options, response.code):
+            if kind is Type.ACK:
+                self._send(datagram.head(kind, Code.EMPTY, mid), peer)
+            return
         head = datagram.head(kind, response.code, mid, message.token)
         self._send(head + datagram.encode_tail(response.options(), response.payload), peer)
+
+    # --- whom to believe ---
+
+    def _room(self, data: bytes, peer: Peer) -> float:
+        """How many octets may answer these: few, if the sender's address may be forged."""
+        if self.socket.local or is_loopback(peer):  # the kernel takes such from nowhere else
+            return math.inf
+        self._verified.expire(self._loop.time())
+        return math.inf if peer in self._verified else AMPLIFICATION * len(data)
+
+    def _challenge(self, peer: Peer) -> Response:
+        self._port.count("coap_challenges")
+        echo = self._verified.challenge(peer, self._loop.time())
+        return Response(Code.UNAUTHORIZED, echo=echo)
 
     def _prepare(self, request: Request, response: Response, data: bytes) -> None:
         if response.code != Code.CONTENT or response.block2 or request.observe is not None:
@@ -202,6 +268,12 @@ def _head_of_content(data: bytes) -> bytes:
     """Type, code and message ID of the 2.05 answer to a GET; as `_answer`, but quicker."""
     high = data[2] | (data[0] & 0x10) << 3  # NON: an ID of the upper half
     return bytes((_ANSWERS[data[0]], Code.CONTENT, high, data[3]))
+
+
+def _size(message: Datagram, response: Response) -> int:
+    """Octets of the answer to a message."""
+    tail = datagram.encode_tail(response.options(), response.payload)
+    return 4 + len(message.token) + len(tail)
 
 
 def _mid(data: bytes) -> int:

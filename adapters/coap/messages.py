@@ -86,7 +86,7 @@ class Format(IntEnum):
 
 
 class Option(IntEnum):
-    """The options that are read or sent (RFC 7252, 7641, 7959, 9175)."""
+    """The options that are read or sent (RFC 7252, 7641, 7959, 7967, 9175)."""
 
     IF_MATCH = 1
     URI_HOST = 3
@@ -103,6 +103,8 @@ class Option(IntEnum):
     BLOCK1 = 27
     PROXY_URI = 35
     PROXY_SCHEME = 39
+    ECHO = 252
+    NO_RESPONSE = 258
     REQUEST_TAG = 292
 
 
@@ -141,6 +143,7 @@ class Request:
     if_match: tuple[bytes, ...] = ()
     if_none_match: bool = False
     request_tag: tuple[bytes, ...] = ()
+    echo: bytes = b""
     peer: Hashable = None
     origin: str = ""
     secure: bool = True
@@ -148,7 +151,12 @@ class Request:
     @property
     def observes(self) -> bool:
         """Whether it begins or ends an observation, or fetches more of what one began with."""
-        return self.observe in {0, 1} or (self.block2 is not None and self.block2.number > 0)
+        return self.observe in {0, 1} or self.later_block
+
+    @property
+    def later_block(self) -> bool:
+        """Whether it fetches more of a transfer that has begun."""
+        return self.block2 is not None and self.block2.number > 0
 
     @property
     def transfer(self) -> Hashable:
@@ -168,6 +176,7 @@ class Response:
     block1: Block | None = None
     block2: Block | None = None
     observe: int | None = None
+    echo: bytes = b""
 
     def options(self) -> Iterator[tuple[int, bytes]]:
         """The options by ascending number, values as octets."""
@@ -183,6 +192,8 @@ class Response:
             yield Option.BLOCK2, uint(self.block2.pack())
         if self.block1 is not None:
             yield Option.BLOCK1, uint(self.block1.pack())
+        if self.echo:
+            yield Option.ECHO, self.echo
 
 
 class Refusal(GatewayError):

@@ -7,6 +7,7 @@ for, by the values that the gateway announces and one coarse timer wheel for all
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
@@ -16,7 +17,7 @@ from adapters.coap.attributes import NONE, Attributes
 from adapters.coap.conditions import Compared, Conditions
 from adapters.coap.messages import Code, Format, Peer, Request, Response
 from adapters.coap.observe import Observed, Observer, Observers
-from adapters.coap.server import Server
+from adapters.coap.server import WELL_KNOWN_CORE, Server
 from gateway.errors import GatewayError
 from gateway.model import DeviceId, Path
 from gateway.ports import NorthPort
@@ -67,13 +68,23 @@ class Notifier:
 
     # --- who observes ---
 
-    def read(self, request: Request, token: bytes, peer: Peer, *, confirmable: bool) -> Response:
-        """Answers a request that reads, and begins or ends an observation if it says so."""
+    def observe(
+        self,
+        request: Request,
+        response: Response,
+        token: bytes,
+        peer: Peer,
+        *,
+        confirmable: bool,
+        credit: float = math.inf,
+    ) -> Response:
+        """Begins or ends the observation that a request asks for; `response` is its answer.
+
+        `credit` as an Observer has it. The answer says whether there is an observation now.
+        """
         if request.observe == 1:
             self.observers.cancel(peer, token)
-        response = self._server.read(request)
-        first_block = request.block2 is None or request.block2.number == 0
-        if request.observe != 0 or not first_block or response.format is Format.LINK:
+        if request.observe != 0 or request.later_block or _shows_links(request):
             return response
         if response.code >= Code.BAD_REQUEST:
             self.observers.cancel(peer, token)
@@ -92,6 +103,7 @@ class Notifier:
             confirmable=confirmable,
             now=now,
             conditions=self._conditions(rule, targets, now),
+            credit=credit,
         )
         if observer is None:
             self._port.count("coap_observers_refused")
@@ -178,7 +190,12 @@ class Notifier:
             observer.conditions.reported(notice.value, now)
             self.observers.schedule(observer)
         octets = self.observers.notification(observer, notice.code, notice.tail, now)
-        self._send(octets, observer.endpoint.peer)
+        self._transmit(observer, octets)
+
+    def _transmit(self, observer: Observer, octets: bytes) -> None:
+        if len(octets) <= observer.credit:
+            observer.credit -= len(octets)
+            self._send(octets, observer.endpoint.peer)
 
     def _notice(self, observer: Observer, now: float) -> Notice:
         """The notification for all who asked the same."""
@@ -224,6 +241,11 @@ class Notifier:
             if observer.stale and observer.registered:
                 self._notify(observer)
             else:
-                self._send(observer.datagram, observer.endpoint.peer)
+                self._transmit(observer, observer.datagram)
             if sent % BURST == 0:
                 await asyncio.sleep(0)
+
+
+def _shows_links(request: Request) -> bool:
+    """Whether it asks for links, which nobody can observe."""
+    return request.path == WELL_KNOWN_CORE or request.accept is Format.LINK

@@ -53,7 +53,8 @@ class Observer:
 
     `request` names no peer, since all who ask the same have one. Without `conditions`, every
     change is told, confirmably if it was asked so. `datagram` is the notification that awaits its
-    acknowledgement, `deadline` when that is overdue.
+    acknowledgement, `deadline` when that is overdue. `credit` is how many octets may be sent to it
+    until its first acknowledgement shows that it is there.
     """
 
     endpoint: Endpoint
@@ -64,6 +65,7 @@ class Observer:
     confirmable: bool
     confirmed_at: float
     conditions: Conditions | None = None
+    credit: float = math.inf
     registered: bool = True
     mid: int = -1
     awaiting: bool = False
@@ -110,6 +112,7 @@ class Observers:
         confirmable: bool,
         now: float,
         conditions: Conditions | None = None,
+        credit: float = math.inf,
     ) -> Observer | None:
         """Adds an observation, in place of one with the same token; None if there is no room."""
         endpoint = self._endpoints.get(peer)  # its message IDs go on
@@ -118,8 +121,10 @@ class Observers:
         self.cancel(peer, token)
         if self._count >= self._limit or len(endpoint.observers) >= self._limit_per_peer:
             return None
-        request, targets = self._shared(replace(request, peer=None), targets)
-        observer = Observer(endpoint, token, request, form, targets, confirmable, now, conditions)
+        request, targets = self._shared(_without_client(request), targets)
+        observer = Observer(
+            endpoint, token, request, form, targets, confirmable, now, conditions, credit
+        )
         self._endpoints[endpoint.peer] = endpoint
         endpoint.observers[token] = observer
         for device, path in targets:
@@ -219,7 +224,7 @@ class Observers:
         confirmable = observer.confirmable
         if observer.conditions:
             confirmable = bool(observer.conditions.rule.con)
-        confirmable = confirmable or not observer.registered
+        confirmable = confirmable or not observer.registered or observer.credit < math.inf
         confirmable = confirmable or now - observer.confirmed_at >= CONFIRM_NON_S
         kind = Type.CON if confirmable else Type.NON
         if confirmable and not observer.awaiting:
@@ -242,7 +247,7 @@ class Observers:
             return None
         observer.awaiting = False
         observer.datagram, observer.deadline = b"", 0.0
-        observer.confirmed_at = now
+        observer.confirmed_at, observer.credit = now, math.inf
         if not observer.registered:
             self.forget(observer)
             return None
@@ -271,6 +276,11 @@ class Observers:
             for observer in endpoint.observers.values()
             if now - observer.confirmed_at >= CONFIRM_QUIET_S and not observer.awaiting
         ]
+
+
+def _without_client(request: Request) -> Request:
+    """What all who ask the same have in common."""
+    return replace(request, peer=None, echo=b"", etags=(), if_match=(), if_none_match=False)
 
 
 def _timeout_s(mid: int, tries: int) -> float:

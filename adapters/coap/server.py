@@ -13,7 +13,7 @@ from itertools import chain
 
 from adapters.coap import composite, content, formats, links, tree
 from adapters.coap.attributes import NONE, Attached, Attributes, in_force, requested
-from adapters.coap.blocks import Downloads, Uploads
+from adapters.coap.blocks import Downloads, Uploads, tagged, tagged_format
 from adapters.coap.messages import (
     Code,
     Format,
@@ -25,7 +25,7 @@ from adapters.coap.messages import (
 )
 from adapters.coap.observe import Observed
 from adapters.coap.tree import Target
-from gateway.errors import GatewayError, InvalidValue, NotAllowed, WritesDisabled
+from gateway.errors import GatewayError, InvalidValue, NotAllowed, NotFound, WritesDisabled
 from gateway.events import Device, Execute, Resource, Write
 from gateway.model import DeviceId, Path
 from gateway.ports import NorthPort
@@ -55,7 +55,10 @@ class Server:
     def read(self, request: Request, form: Format | None = None) -> Response:
         """Answers a GET or a FETCH; in this format, whatever it accepts, where one is given."""
         try:
-            whole = self._downloads.resume(request) or self._content(request, form)
+            self._check_preconditions(request)
+            whole = self._downloads.resume(request) or tagged(self._content(request, form))
+            if whole.etag in request.etags and not request.later_block:
+                return replace(whole, code=Code.VALID, payload=b"", format=None)
             return self._downloads.cut(request, whole)
         except GatewayError as error:
             return refused(error)
@@ -115,6 +118,31 @@ class Server:
         return min(
             (whole_seconds(self._port.max_age_s(device, r.path)) for r in resources), default=0
         )
+
+    def _check_preconditions(self, request: Request) -> None:
+        """Raises 4.12 unless If-Match and If-None-Match hold (RFC 7252 5.10.8)."""
+        if request.if_match and not any(self._matches(request, tag) for tag in request.if_match):
+            raise Refusal(Code.PRECONDITION_FAILED, "it is not what If-Match says")
+        if request.if_none_match and self._exists(request):
+            raise Refusal(Code.PRECONDITION_FAILED, "it exists")
+
+    def _exists(self, request: Request) -> bool:
+        if request.path in {(), WELL_KNOWN_CORE}:
+            return True
+        try:
+            return bool(tree.existing(self._port, tree.locate(self._port, request.path)))
+        except NotFound:
+            return False
+
+    def _matches(self, request: Request, etag: bytes) -> bool:
+        """Whether this is the ETag of what a GET shows now in some format; empty is that of all."""
+        if not etag:
+            return self._exists(request)
+        try:
+            form = Format(tagged_format(etag))
+            return tagged(self._content(Request(Code.GET, request.path), form)).etag == etag
+        except (GatewayError, ValueError):
+            return False
 
     # --- observing ---
 
@@ -190,6 +218,7 @@ class Server:
     async def command(self, request: Request) -> Response:
         """Answers what is not a GET; returns when the devices have answered."""
         try:
+            check_secure(request)
             whole = self._uploads.add(request)
             if whole is None:
                 return Response(Code.CONTINUE, block1=request.block1)
@@ -201,6 +230,7 @@ class Server:
     async def _carry_out(self, request: Request) -> Response:
         if request.code == Code.FETCH:  # it came in blocks
             return self.read(replace(request, block1=None))
+        self._check_preconditions(request)
         if request.code == Code.IPATCH and not request.path:
             return await self._write_composite(request)
         if request.path in {(), WELL_KNOWN_CORE} or request.code not in {Code.PUT, Code.POST}:
@@ -217,15 +247,13 @@ class Server:
         return Response(Code.CHANGED)
 
     async def _write_composite(self, request: Request) -> Response:
-        _check_unconditional(request)
-        _check_secure(request)
+        _check_query(request)
         parts = composite.parts(self._port, request)
         await composite.write(self._port, parts, f"coap {request.origin}")
         return Response(Code.CHANGED)
 
     def _write_attributes(self, request: Request, target: Target) -> Response:
         resources = tree.readable(self._port, target)
-        _check_secure(request)
         kind = None
         if target.path.resource is not None:
             definition = tree.define(self._port.registry, target.path)
@@ -244,14 +272,12 @@ class Server:
 
     def _execute(self, request: Request, target: Target) -> Execute:
         tree.check_execute(self._port, target)
-        _check_secure(request)
         arguments = content.arguments(request.payload, request.content_format)
         return Execute(target.device.id, target.path, f"coap {request.origin}", arguments)
 
     def _write(self, request: Request, target: Target) -> Write:
         tree.check_write(self._port, target)
-        _check_unconditional(request)
-        _check_secure(request)
+        _check_query(request)
         current = tree.existing(self._port, target)
         values = content.parse(
             request.payload, request.content_format, target, self._port.registry, current
@@ -260,9 +286,13 @@ class Server:
         return Write(target.device.id, kept, f"coap {request.origin}")
 
 
-def _check_unconditional(request: Request) -> None:
-    if request.if_none_match or (request.if_match and b"" not in request.if_match):
-        raise Refusal(Code.PRECONDITION_FAILED, "it exists, and has no ETag to match")
+def check_secure(request: Request) -> None:
+    """Raises WritesDisabled where a request would change something, and must not here."""
+    if request.code not in {Code.GET, Code.FETCH} and not request.secure:
+        raise WritesDisabled("writing and executing need a secured transport here")
+
+
+def _check_query(request: Request) -> None:
     if request.query:
         raise InvalidValue("query parameters are not understood here")
 
@@ -274,8 +304,3 @@ def _has_content(request: Request) -> bool:
 def _within(max_age_s: int, rule: Attributes) -> int:
     """A Max-Age, but not longer than the next notification takes (conditional-attributes-12)."""
     return min(max_age_s, whole_seconds(rule.pmax)) if rule.pmax else max_age_s
-
-
-def _check_secure(request: Request) -> None:
-    if not request.secure:
-        raise WritesDisabled("writing and executing need a secured transport on this address")

@@ -101,6 +101,12 @@ class UdpSocket:
         self._socket.close()
 
 
+def is_loopback(peer: Peer) -> bool:
+    """Whether a peer is on this machine, by an address that cannot be forged."""
+    host: str = peer[0]
+    return host == "::1" or host.startswith("127.")
+
+
 def peer_name(peer: Peer) -> str:
     """A socket address as people write it: `[::1]:4711`."""
     host, port = peer[:2]

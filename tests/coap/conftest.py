@@ -1,13 +1,14 @@
 """A gateway with a weather station and a light, and the real CoAP server in front of it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 
 import pytest
 
 from adapters.coap.adapter import Coap, CoapSection
 from gateway.model import Path, Value
 from gateway.registry import Registry
+from tests.coap.network import Network
 from tests.coap.peers import Served
 from tests.fakes import METER, STATION, Clock, HubBench
 
@@ -44,6 +45,14 @@ def home(clock: Clock) -> HubBench:
     bench.say(LIGHT_VALUES, METER)
     bench.north.outbox.take_all()
     return bench
+
+
+@pytest.fixture
+def network() -> Iterator[Network]:
+    """A cable between the gateway's machine and a client's."""
+    network = Network()
+    yield network
+    network.close()
 
 
 @pytest.fixture

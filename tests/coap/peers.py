@@ -26,11 +26,17 @@ class Result:
         return match[1] if match else ""
 
 
-async def coap_client(port: int, path: str, *options: str, host: str = "127.0.0.1") -> Result:
-    """Runs libcoap's client once."""
+async def coap_client(
+    port: int,
+    path: str,
+    *options: str,
+    host: str = "127.0.0.1",
+    enter: tuple[str, ...] = (),
+) -> Result:
+    """Runs libcoap's client once; `enter` as a Machine has it."""
     uri = f"coap://{host}:{port}{path}"
     process = await asyncio.create_subprocess_exec(
-        "coap-client-notls", *options, "-B", "10", uri,
+        *enter, "coap-client-notls", *options, "-B", "10", uri,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     async with asyncio.timeout(30):
@@ -41,10 +47,11 @@ async def coap_client(port: int, path: str, *options: str, host: str = "127.0.0.
 class Peer:
     """A client that speaks datagrams, to see every octet of what the server does."""
 
-    def __init__(self, port: int) -> None:
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.socket = socket.socket(family, socket.SOCK_DGRAM)
         self.socket.setblocking(False)
-        self.socket.connect(("127.0.0.1", port))
+        self.socket.connect((host, port))
         self.mid = 100
 
     def close(self) -> None:
@@ -98,9 +105,9 @@ class Served:
         self.port = self.ports[0]
         self._peers: list[Peer] = []
 
-    def peer(self) -> Peer:
-        """A new client, closed when the test ends."""
-        self._peers.append(Peer(self.port))
+    def peer(self, host: str = "127.0.0.1") -> Peer:
+        """A new client, closed when the test ends; `host` is where it finds the server."""
+        self._peers.append(Peer(self.port, host))
         return self._peers[-1]
 
     def close(self) -> None:

@@ -440,6 +440,27 @@ async def test_a_write_in_blocks_is_put_together(server: Server, home: HubBench)
     assert len(home.adapter.commands) == 1
 
 
+async def test_two_writes_of_one_client_in_blocks_are_told_apart_by_request_tag(
+    server: Server, home: HubBench
+) -> None:
+    payloads = {
+        b"a": b'[{"n":"/light/3311/0/5851","v":11}]',
+        b"b": b'[{"n":"/light/3311/0/5851","v":22}]',
+    }
+    for number in range(3):
+        for tag, payload in payloads.items():
+            part = payload[16 * number : 16 * number + 16]
+            block = Block(number, more=number < 2, exponent=0)
+            answer = await send(
+                server, Code.POST, "/light/3311/0", part, JSON, block1=block, request_tag=(tag,)
+            )
+            assert answer.code == (Code.CONTINUE if block.more else Code.CHANGED)
+    assert [c.values for c in home.adapter.commands if isinstance(c, Write)] == [
+        {Path(3311, 0, 5851): 11},
+        {Path(3311, 0, 5851): 22},
+    ]
+
+
 def test_the_list_of_links_stays_the_same_under_a_transfer(server: Server, home: HubBench) -> None:
     def block(number: int) -> Response:
         wanted = Block(number, more=False, exponent=5)
