@@ -16,6 +16,7 @@ from adapters.xmpp.check import check
 from adapters.xmpp.config import XmppSection
 from adapters.xmpp.control import Control
 from adapters.xmpp.errors import BadCredentials, NoAnswer, StanzaError
+from adapters.xmpp.iot.things import Things
 from adapters.xmpp.publisher import Publisher, forbidden
 from adapters.xmpp.pubsub import FORBIDDEN, Pubsub, Service, find_pep, find_service
 from adapters.xmpp.requests import Requests
@@ -50,6 +51,7 @@ class Xmpp:
         control = Control(port, self._roles, time.monotonic)
         self._commands = AdHoc(control, time.monotonic)
         self._chat = Chat(control, time.monotonic)
+        self._things = Things(control, time.time)
         if self._roles.domains and config.access == "whitelist":
             log.warning(
                 "a pubsub whitelist holds accounts, no domains: %s may use commands, but to "
@@ -95,11 +97,13 @@ class Xmpp:
         """One session; ends by an AdapterError."""
         async with login(self._config.account()) as session:
             pubsub = await self._pubsub(session)
+            self._things.reset()
             session.send(stanzas.presence(f"{len(self._port.devices()) - 1} devices"))
             try:
                 async with asyncio.TaskGroup() as group:
-                    group.create_task(Talks(session, self._roles, self._chat).run())
-                    group.create_task(Requests(session, self._commands).run())
+                    talks = Talks(session, self._roles, self._chat, self._things)
+                    group.create_task(talks.run())
+                    group.create_task(Requests(session, self._commands, self._things).run())
                     group.create_task(self._publisher.run(pubsub))
             except asyncio.CancelledError:
                 if not session.is_lost:

@@ -6,15 +6,24 @@ Checks roles and rates, and puts outcomes into words; it knows neither forms nor
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from adapters.xmpp.access import Role, Roles
 from adapters.xmpp.errors import Forbidden
 from adapters.xmpp.payload import readable
 from gateway.errors import Busy, InvalidValue, NotFound
-from gateway.events import Device, Execute, Resource, Write
-from gateway.model import GATEWAY, DeviceId, Operations, Path, ResourceType, eui64, parse_device_id
+from gateway.events import Device, Execute, Outcome, Resource, Write
+from gateway.model import (
+    GATEWAY,
+    DeviceId,
+    Operations,
+    Path,
+    ResourceType,
+    Value,
+    eui64,
+    parse_device_id,
+)
 from gateway.ports import NorthPort
 from gateway.registry import ResourceDefinition
 from gateway.text import from_text, to_text
@@ -117,10 +126,17 @@ class Control:
         if definition.type is ResourceType.BOOLEAN:
             text = _TRUTH.get(text.strip().lower(), text)
         value = from_text(text, definition.type)
-        command = Write(device.id, {_path(path): value}, _origin(asker))
-        outcome = await self.port.execute(command)
+        outcome = await self._write(asker, device, {_path(path): value})
         doing = f"{device.prefix}/{path.strip('/ ')}"
         return f"{doing} is set" if outcome.confirmed else f"{doing}: sent, not yet confirmed"
+
+    async def put(self, asker: str, device: Device, values: Mapping[Path, Value]) -> Outcome:
+        """Writes resources of one device at once."""
+        self._operate(asker)
+        return await self._write(asker, device, values)
+
+    async def _write(self, asker: str, device: Device, values: Mapping[Path, Value]) -> Outcome:
+        return await self.port.execute(Write(device.id, values, _origin(asker)))
 
     async def execute(self, asker: str, device: Device, path: str, arguments: str) -> str:
         """Executes one resource; says how it went."""

@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
-from gateway.errors import AdapterError, CommandError
+import xml.etree.ElementTree as ET
+from collections.abc import Mapping
+
+from gateway.errors import (
+    AdapterError,
+    Asleep,
+    Busy,
+    CommandError,
+    DeviceRefused,
+    InvalidValue,
+    NotAllowed,
+    NotFound,
+    TimedOut,
+    Unreachable,
+    WritesDisabled,
+)
 
 
 class SessionLost(AdapterError):
@@ -22,14 +37,41 @@ class NoAnswer(AdapterError):
 
 
 class StanzaError(AdapterError):
-    """A request was refused. `condition` and `type` as in RFC 6120 8.3."""
+    """A request was refused. `condition` and `type` as in RFC 6120 8.3; `detail` says more."""
 
-    def __init__(self, condition: str, type: str = "cancel", text: str = "") -> None:
+    def __init__(
+        self,
+        condition: str,
+        type: str = "cancel",
+        text: str = "",
+        detail: ET.Element | None = None,
+    ) -> None:
         super().__init__(f"{condition}: {text}" if text else condition)
         self.condition = condition
         self.type = type
         self.text = text
+        self.detail = detail
 
 
 class Forbidden(CommandError):
     """The asker has no role that allows this."""
+
+
+_REFUSALS: Mapping[type[CommandError], tuple[str, str]] = {
+    Asleep: ("recipient-unavailable", "wait"),
+    Busy: ("resource-constraint", "wait"),
+    DeviceRefused: ("not-acceptable", "modify"),
+    Forbidden: ("forbidden", "auth"),
+    InvalidValue: ("bad-request", "modify"),
+    NotAllowed: ("not-allowed", "cancel"),
+    NotFound: ("item-not-found", "cancel"),
+    TimedOut: ("remote-server-timeout", "wait"),
+    Unreachable: ("recipient-unavailable", "wait"),
+    WritesDisabled: ("not-allowed", "cancel"),
+}
+
+
+def refusal(error: CommandError) -> StanzaError:
+    """A command that was not carried out, as a request is refused (RFC 6120 8.3.3)."""
+    condition, type = _REFUSALS.get(error.__class__, ("internal-server-error", "cancel"))
+    return StanzaError(condition, type, str(error))

@@ -28,7 +28,7 @@ STATUS = "status"
 META = "meta"
 GATEWAY_ITEM = "gateway"
 
-_PRIVATE_OBJECTS = frozenset({0, 21, 23})
+PRIVATE_OBJECTS = frozenset({0, 21, 23})
 """Security, OSCORE and COSE: keys, never shown to a client (LwM2M Core 6.3)."""
 
 UNITS = 5701
@@ -53,7 +53,7 @@ class Pack:
 
 def item_ids(resources: Iterable[Resource], layout: Layout) -> list[str]:
     """The items that hold a device's values, in path order."""
-    shown = (r.path for r in resources if r.path.object not in _PRIVATE_OBJECTS)
+    shown = (r.path for r in resources if r.path.object not in PRIVATE_OBJECTS)
     return list(dict.fromkeys(item_id(path, layout) for path in shown))
 
 
@@ -96,7 +96,7 @@ def values(
 def readable(resource: Resource, registry: Registry) -> ResourceDefinition | None:
     """The definition of a resource that clients may see; None for keys and executables."""
     path = resource.path
-    if resource.value is None or len(path) < 3 or path.object in _PRIVATE_OBJECTS:
+    if resource.value is None or len(path) < 3 or path.object in PRIVATE_OBJECTS:
         return None
     definition = registry.resource(path[0], path[2])
     return definition if definition and Operations.READ in definition.operations else None

@@ -1,4 +1,4 @@
-"""Answers what others ask of us: who we are (XEP-0030), a ping, our ad-hoc commands."""
+"""Answers what others ask of us: who we are (XEP-0030), a ping, commands, and the nodes' data."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from adapters.xmpp import stanzas
 from adapters.xmpp.adhoc import COMMANDS, AdHoc
-from adapters.xmpp.errors import Forbidden, StanzaError
+from adapters.xmpp.errors import StanzaError, refusal
+from adapters.xmpp.iot.dialect import NAMESPACES
+from adapters.xmpp.iot.things import Things
 from adapters.xmpp.session import Session
+from gateway.errors import CommandError
 from gateway.model import printable
 
 log = logging.getLogger(__name__)
@@ -25,43 +28,41 @@ Handler = Callable[[str, ET.Element], Awaitable[ET.Element | None]]
 class Requests:
     """Serves one session."""
 
-    def __init__(self, session: Session, commands: AdHoc) -> None:
+    def __init__(self, session: Session, commands: AdHoc, things: Things) -> None:
         self._session = session
         self._commands = commands
         self._under_way = 0
         self._handlers: Mapping[str, Handler] = {
-            f"iq/{{{stanzas.DISCO_INFO}}}query": self._info,
-            f"iq/{{{stanzas.DISCO_ITEMS}}}query": self._items,
-            f"iq/{{{stanzas.PING}}}ping": self._pong,
-            f"iq/{{{COMMANDS}}}command": commands.handle,
+            f"{{{stanzas.DISCO_INFO}}}query": self._info,
+            f"{{{stanzas.DISCO_ITEMS}}}query": self._items,
+            f"{{{stanzas.PING}}}ping": self._pong,
+            f"{{{COMMANDS}}}command": commands.handle,
+            **things.handlers,
         }
 
     async def run(self) -> None:
         """Until cancelled."""
+        inbox = self._session.requests(self._handlers.keys())
         async with asyncio.TaskGroup() as group:
-            for path, handler in self._handlers.items():
-                group.create_task(self._serve(self._session.listen(path), handler, group))
+            while True:
+                request = await inbox.get()
+                if self._under_way < MAX_AT_A_TIME:
+                    self._under_way += 1
+                    group.create_task(self._answer(request))
+                else:
+                    busy = StanzaError("resource-constraint", "wait", "too many requests")
+                    self._session.send(stanzas.refuse(request, busy))
 
-    async def _serve(
-        self, inbox: asyncio.Queue[ET.Element], handler: Handler, group: asyncio.TaskGroup
-    ) -> None:
-        while True:
-            request = await inbox.get()
-            if self._under_way < MAX_AT_A_TIME:
-                self._under_way += 1
-                group.create_task(self._answer(request, handler))
-            else:
-                self._session.send(stanzas.refuse(request, "resource-constraint", "wait"))
-
-    async def _answer(self, request: ET.Element, handler: Handler) -> None:
+    async def _answer(self, request: ET.Element) -> None:
         asker = request.get("from", "")
         try:
+            handler = self._handlers[request[0].tag]
             answer = stanzas.reply(request, await handler(asker, request[0]))
-        except Forbidden as error:
+        except CommandError as error:
             log.debug("%s is refused: %s", printable(asker), error)
-            answer = stanzas.refuse(request, "forbidden", "auth", str(error))
+            answer = stanzas.refuse(request, refusal(error))
         except StanzaError as error:
-            answer = stanzas.refuse(request, error.condition, error.type, error.text)
+            answer = stanzas.refuse(request, error)
         finally:
             self._under_way -= 1
         self._session.send(answer)
@@ -74,7 +75,7 @@ class Requests:
         commands = self._commands.listed(asker)
         if not node:
             features = [stanzas.DISCO_INFO, stanzas.DISCO_ITEMS, stanzas.PING]
-            features += [COMMANDS] if commands else []
+            features += [COMMANDS, *NAMESPACES] if commands else []
             return stanzas.info("", ("client", "bot", "Border Gateway"), features)
         if node == COMMANDS and commands:
             return stanzas.info(node, ("automation", "command-list", "Commands"), ())

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import ssl
 import xml.etree.ElementTree as ET
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
@@ -19,12 +19,12 @@ from typing import Any, Literal, NoReturn
 from slixmpp import JID, ClientXMPP
 from slixmpp.exceptions import IqError, IqTimeout
 from slixmpp.xmlstream.handler import Callback
-from slixmpp.xmlstream.matcher import MatchXPath
+from slixmpp.xmlstream.matcher.base import MatcherBase
 from slixmpp.xmlstream.tostring import tostring
 
 from adapters.xmpp import scram as _scram  # noqa: F401  (registers itself with slixmpp)
 from adapters.xmpp.errors import BadCredentials, CannotLogIn, NoAnswer, SessionLost, StanzaError
-from adapters.xmpp.stanzas import legal, ping
+from adapters.xmpp.stanzas import CLIENT, legal, ping
 from gateway.errors import AdapterError
 
 log = logging.getLogger(__name__)
@@ -68,6 +68,18 @@ class Account:
     port: int | None = None
     direct_tls: bool = False
     ca_file: FilePath | None = None
+
+
+class _Matcher(MatcherBase):
+    """What slixmpp asks of each stanza; one for all requests, since every stanza pays for it."""
+
+    def __init__(self, wanted: Callable[[ET.Element], bool]) -> None:
+        super().__init__(None)
+        self._wanted = wanted
+
+    def match(self, xml: Any) -> bool:
+        """Whether the handler is called."""
+        return self._wanted(xml.xml)
 
 
 class Session:
@@ -123,20 +135,33 @@ class Session:
             self._pending.discard(answer)
         return next(iter(result.xml), None)
 
-    def listen(self, path: str) -> asyncio.Queue[ET.Element]:
-        """What arrives at `path`: `message`, `presence`, `iq/{namespace}name` (requests only)."""
+    def listen(self, kind: Literal["message", "presence"]) -> asyncio.Queue[ET.Element]:
+        """The messages, or presences, that arrive."""
+        return self._inbox(kind, lambda stanza: stanza.tag == f"{{{CLIENT}}}{kind}")
+
+    def requests(self, names: Collection[str]) -> asyncio.Queue[ET.Element]:
+        """The IQ requests that arrive whose content has one of these qualified names."""
+
+        def ours(stanza: ET.Element) -> bool:
+            return (
+                stanza.tag == f"{{{CLIENT}}}iq"
+                and stanza.get("type") in {"get", "set"}
+                and len(stanza) > 0
+                and stanza[0].tag in names
+            )
+
+        return self._inbox("requests", ours)
+
+    def _inbox(self, name: str, wanted: Callable[[ET.Element], bool]) -> asyncio.Queue[ET.Element]:
         inbox: asyncio.Queue[ET.Element] = asyncio.Queue(INBOX)
 
         def receive(stanza: Any) -> None:
-            if path.startswith("iq") and stanza["type"] not in {"get", "set"}:
-                return
             try:
                 inbox.put_nowait(stanza.xml)
             except asyncio.QueueFull:
                 self._lose(f"{INBOX} stanzas came faster than they could be handled")
 
-        matcher = MatchXPath(f"{{jabber:client}}{path}")
-        self._client.register_handler(Callback(f"ours: {path}", matcher, receive))
+        self._client.register_handler(Callback(f"ours: {name}", _Matcher(wanted), receive))
         return inbox
 
     def send(self, stanza: ET.Element) -> None:

@@ -10,6 +10,8 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from adapters.xmpp.errors import StanzaError
+
 CLIENT = "jabber:client"
 DISCO_INFO = "http://jabber.org/protocol/disco#info"
 DISCO_ITEMS = "http://jabber.org/protocol/disco#items"
@@ -139,12 +141,13 @@ def reply(request: ET.Element, content: ET.Element | None = None) -> ET.Element:
     return _answer(request, "result", content)
 
 
-def refuse(request: ET.Element, condition: str, type: str, text: str = "") -> ET.Element:
+def refuse(request: ET.Element, why: StanzaError) -> ET.Element:
     """The refusal of an IQ request (RFC 6120 8.3)."""
-    error = ET.Element(f"{{{CLIENT}}}error", {"type": type})
-    ET.SubElement(error, f"{{{STANZAS}}}{condition}")
-    if text:
-        ET.SubElement(error, f"{{{STANZAS}}}text").text = text
+    error = ET.Element(f"{{{CLIENT}}}error", {"type": why.type})
+    ET.SubElement(error, f"{{{STANZAS}}}{why.condition}")
+    if why.text:
+        ET.SubElement(error, f"{{{STANZAS}}}text").text = why.text
+    error.extend([] if why.detail is None else [why.detail])
     return _answer(request, "error", error)
 
 
@@ -159,6 +162,14 @@ def chat(to: str, body: str) -> ET.Element:
     """A chat message that is not to be kept for later (XEP-0334)."""
     message = ET.Element(f"{{{CLIENT}}}message", {"to": to, "type": "chat"})
     ET.SubElement(message, f"{{{CLIENT}}}body").text = body
+    ET.SubElement(message, "{urn:xmpp:hints}no-store")
+    return message
+
+
+def message(to: str, content: ET.Element) -> ET.Element:
+    """A message for a program, that is not to be kept for later (XEP-0334)."""
+    message = ET.Element(f"{{{CLIENT}}}message", {"to": to})
+    message.append(content)
     ET.SubElement(message, "{urn:xmpp:hints}no-store")
     return message
 

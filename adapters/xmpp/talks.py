@@ -1,4 +1,4 @@
-"""People in a session: their chat messages, and whether they may see that we are there."""
+"""Who follows us in a session: chat messages, news of what is watched, who may see our presence."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from datetime import datetime
 from adapters.xmpp import stanzas
 from adapters.xmpp.access import Roles
 from adapters.xmpp.chat import Chat
+from adapters.xmpp.iot.things import Things
 from adapters.xmpp.session import Session
 from gateway.model import printable
 
@@ -26,10 +27,11 @@ MAX_AT_A_TIME = 16
 class Talks:
     """Serves one session."""
 
-    def __init__(self, session: Session, roles: Roles, chat: Chat) -> None:
+    def __init__(self, session: Session, roles: Roles, chat: Chat, things: Things) -> None:
         self._session = session
         self._roles = roles
         self._chat = chat
+        self._things = things
         self._under_way = 0
 
     async def run(self) -> None:
@@ -46,7 +48,7 @@ class Talks:
             asker, kind = message.get("from", ""), message.get("type", "normal")
             body = message.findtext(f"{{{stanzas.CLIENT}}}body")
             if kind == "error":
-                self._chat.gone(asker)
+                self._gone(asker)
             elif body and kind in {"chat", "normal"} and self._under_way < MAX_AT_A_TIME:
                 self._under_way += 1
                 group.create_task(self._answer(asker, body, message))
@@ -67,18 +69,24 @@ class Talks:
             presence = await inbox.get()
             asker = presence.get("from", "")
             if presence.get("type") == "unavailable":
-                self._chat.gone(asker)
+                self._gone(asker)
             elif presence.get("type") == "subscribe":
                 bare = asker.partition("/")[0]
                 answer = "subscribed" if self._roles.role(bare) else "unsubscribed"
                 log.debug("%s asks for our presence: %s", printable(bare), answer)
                 self._session.send(stanzas.presence_to(bare, answer))
 
+    def _gone(self, asker: str) -> None:
+        self._chat.gone(asker)
+        self._things.gone(asker)
+
     async def _news(self) -> None:
         while True:
             await asyncio.sleep(NEWS_EVERY_S)
             for asker, text in self._chat.news().items():
                 self._session.send(stanzas.chat(asker, text))
+            for asker, content in self._things.news():
+                self._session.send(stanzas.message(asker, content))
 
 
 def _delay_s(stamp: str, now: float) -> float:

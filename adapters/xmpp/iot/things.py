@@ -1,0 +1,152 @@
+"""Answers the requests of the dialect: reads, sets, and tells what can be read and set."""
+
+from __future__ import annotations
+
+import logging
+import xml.etree.ElementTree as ET
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+
+from adapters.xmpp.control import OPERATOR, READER, Control
+from adapters.xmpp.errors import StanzaError
+from adapters.xmpp.iot import dialect, parameters, readout
+from adapters.xmpp.iot.dialect import CONTROL, INTERFACES, ROOTS, SENSOR_DATA
+from adapters.xmpp.iot.fields import Field, fields, interfaces
+from adapters.xmpp.iot.readout import Node, Query
+from gateway.errors import CommandError, InvalidValue
+from gateway.events import Device, State
+from gateway.model import Path, Value
+
+log = logging.getLogger(__name__)
+
+MAX_READOUTS = 16
+"""Long answers under way, a part of each a second: a client asks for one at a time."""
+
+Handler = Callable[[str, ET.Element], Awaitable[ET.Element | None]]
+
+
+class Things:
+    """The devices as nodes. `asker` is the full JID that the server stamped."""
+
+    def __init__(self, control: Control, wall: Callable[[], float]) -> None:
+        self._control = control
+        self._wall = wall
+        self._readouts: dict[tuple[str, str], Iterator[ET.Element]] = {}
+
+    @property
+    def handlers(self) -> Mapping[str, Handler]:
+        """Who answers which element, by its qualified name."""
+        answers: Mapping[str, Handler] = {
+            f"{SENSOR_DATA}}}req": self._read,
+            f"{SENSOR_DATA}}}cancel": self._cancel,
+            f"{CONTROL}}}set": self._set,
+            f"{CONTROL}}}getForm": self._form,
+            f"{INTERFACES}}}getInterfaces": self._interfaces,
+        }
+        return {f"{{{root}{n}": handler for root in ROOTS for n, handler in answers.items()}
+
+    def gone(self, asker: str) -> None:
+        """Somebody is offline, or cannot be reached: a full JID, or an account with all of its."""
+        for key in [k for k in self._readouts if asker in {k[0], k[0].partition("/")[0]}]:
+            del self._readouts[key]
+
+    def reset(self) -> None:
+        """A new session begins: those who asked in the last one were told that we are gone."""
+        self._readouts.clear()
+
+    def news(self) -> Iterator[tuple[str, ET.Element]]:
+        """What is to be sent now, to whom."""
+        for key, parts in list(self._readouts.items()):
+            part = next(parts, None)
+            if part is None or part.get("more") is None:
+                del self._readouts[key]
+            if part is not None:
+                yield key[0], part
+
+    # --- reading ---------------------------------------------------------------------------------
+
+    async def _read(self, asker: str, asked: ET.Element) -> ET.Element:
+        self._control.check(asker, READER)
+        query = readout.parse(asked, self._wall())
+        devices = [self._control.device(asker, node) for node in query.nodes]
+        parts = readout.responses(query, map(self._node, devices))
+        first = next(parts)
+        if first.get("more"):
+            self._continue(asker, query, parts)
+        return first
+
+    def _continue(self, asker: str, query: Query, parts: Iterator[ET.Element]) -> None:
+        if len(self._readouts) >= MAX_READOUTS:
+            raise StanzaError("resource-constraint", "wait", "too many long readouts; ask for less")
+        self._readouts[asker, query.id] = parts
+
+    async def _cancel(self, asker: str, asked: ET.Element) -> None:
+        self._control.check(asker, READER)
+        self._readouts.pop((asker, dialect.identity(asked)), None)
+
+    async def _interfaces(self, asker: str, asked: ET.Element) -> ET.Element:
+        self._control.check(asker, READER)
+        space = dialect.namespace(asked)
+        root = ET.Element(f"{{{space}}}interfaces")
+        if node := asked.get("id"):
+            device = self._control.device(asker, node)
+            for name in interfaces(self._fields(device)):
+                ref = dialect.sibling(space, f"iot:hi:{name}:1.0")
+                ET.SubElement(root, f"{{{space}}}interface", {"ref": ref})
+        return root
+
+    # --- setting ---------------------------------------------------------------------------------
+
+    async def _set(self, asker: str, asked: ET.Element) -> ET.Element:
+        self._control.check(asker, OPERATOR)
+        space = dialect.namespace(asked)
+        nodes, wanted = parameters.parse_set(asked)
+        devices = self._named(asker, nodes)
+        writes = [(device, self._values(space, device, wanted)) for device in devices]
+        done: list[str] = []
+        for device, values in writes:
+            try:
+                await self._control.put(asker, device, values)
+            except CommandError as error:
+                if not done:
+                    raise
+                log.info("%s: %s is not set like %s: %s", asker, device.id, done, error)
+                break
+            done.append(device.id)
+        return parameters.response(space, done, (parameter.name for parameter in wanted))
+
+    def _values(
+        self, space: str, device: Device, wanted: Sequence[parameters.Parameter]
+    ) -> Mapping[Path, Value]:
+        known = {f.name: f for f in self._fields(device) if f.controllable}
+        values: dict[Path, Value] = {}
+        for parameter in wanted:
+            field = known.get(parameter.name)
+            if field is None:
+                raise parameters.refusal(space, parameter.name, "no such parameter can be set")
+            try:
+                values[field.resource.path] = parameters.value(parameter, field.definition)
+            except InvalidValue as error:
+                raise parameters.refusal(space, parameter.name, str(error)) from error
+        return values
+
+    async def _form(self, asker: str, asked: ET.Element) -> ET.Element:
+        self._control.check(asker, OPERATOR)
+        devices = self._named(asker, dialect.nodes(asked))
+        title = ", ".join(device.name or device.prefix for device in devices)
+        return parameters.control_form(title, [self._fields(device) for device in devices])
+
+    def _named(self, asker: str, nodes: Sequence[str]) -> Sequence[Device]:
+        if not nodes:
+            raise dialect.malformed("name at least one node: the gateway is a concentrator")
+        return [self._control.device(asker, node) for node in nodes]
+
+    # --- devices as nodes ------------------------------------------------------------------------
+
+    def _node(self, device: Device) -> Node:
+        doubtful = device.availability.state in {State.OFFLINE, State.UNKNOWN}
+        return Node(device.id, tuple(self._fields(device)), doubtful)
+
+    def _fields(self, device: Device) -> Sequence[Field]:
+        port = self._control.port
+        resources = port.resources(device.id)
+        return fields(resources, port.registry, lambda path: port.writable(device.id, path))
