@@ -13,9 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 
 from gateway.errors import StateError
-from gateway.state import FILE_NAME, MIGRATIONS, lock_folder
-
-_TABLES = {"device", "instance", "value", "adapter"}
+from gateway.state import BACKED_UP, FILE_NAME, MIGRATIONS, lock_folder
 
 _BESIDE = ("", "-wal", "-shm")
 """What SQLite keeps beside a database: together they are its content."""
@@ -78,7 +76,7 @@ def _check(db: sqlite3.Connection, file: FilePath) -> None:
     if db.execute("PRAGMA quick_check").fetchone() != ("ok",):
         raise sqlite3.DatabaseError("integrity check failed")
     tables = {name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-    if not version or not tables >= _TABLES:
+    if not version or not tables.issuperset(BACKED_UP):
         raise sqlite3.DatabaseError("it has other tables")
 
 

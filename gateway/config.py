@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path as FilePath
 from typing import Any
@@ -13,13 +13,14 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from gateway.errors import ConfigError
-from gateway.policy import Rules
+from gateway.policy import Retention, Rules
 from gateway.ports import Adapter, Section
 from gateway.sections import (
     CORE_SECTIONS,
     REPEATED_SECTIONS,
     GatewaySection,
     clashes,
+    retention_of,
     rules_of,
 )
 
@@ -34,6 +35,7 @@ class Config:
     gateway: GatewaySection
     rules: Rules
     adapters: Mapping[str, tuple[type[Adapter], Section]]
+    journal: Retention = field(default_factory=Retention)
 
 
 def adapter_entry_points() -> Mapping[str, EntryPoint]:
@@ -91,7 +93,7 @@ def parse(text: str) -> Config:
     general = core["gateway"]
     if faults or not isinstance(general, GatewaySection):
         raise ConfigError("\n".join(faults))
-    return Config(general, rules_of(core, repeated), adapters)
+    return Config(general, rules_of(core, repeated), adapters, retention_of(core))
 
 
 def _repeated(

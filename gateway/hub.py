@@ -28,6 +28,7 @@ from gateway.events import (
 )
 from gateway.identities import Identities, Memory, Remembered
 from gateway.intake import Intake
+from gateway.journal import Journal
 from gateway.model import GATEWAY, DeviceId, Path, Value, printable
 from gateway.own_objects import GATEWAY_OBJECT, device_object, gateway_object
 from gateway.policy import Rules
@@ -47,6 +48,7 @@ class Hub:
         registry: Registry,
         rules: Rules,
         memory: Memory,
+        journal: Journal | None = None,
         *,
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -54,6 +56,7 @@ class Hub:
         self.registry = registry
         self.rules = rules
         self.memory = memory
+        self.journal = journal or Journal()
         self.wall = wall
         self.monotonic = monotonic
         self.store = Store()
@@ -154,6 +157,7 @@ class Hub:
         if device == GATEWAY or not (known or self.identities.is_dormant(device)):
             raise NotFound(f"no device {device}")
         self.identities.forget(device)
+        self.journal.forget(device)
         log.info("%s (%s) is forgotten", device, known.prefix if known else "not bridged")
         if known:
             self._remove(known)
@@ -218,7 +222,7 @@ class Hub:
         for device, path in self._reporter.due(now):
             if resource := self.store.resource(device, path):
                 self._reporter.told(device, path, resource.value, now)
-                changes.append(Change(device, path))
+                changes.append(self._recorded(Reading(device, path, resource.value, resource.at)))
         self._tell(changes)
 
     def take_unsaved(self) -> Sequence[tuple[Device, Path, Resource | None]]:
@@ -247,7 +251,7 @@ class Hub:
                 if is_new:
                     widened.add(taken.device)
                 if self._worth_telling(taken):
-                    changes.append(Change(taken.device, taken.path))
+                    changes.append(self._recorded(taken))
         return widened, changes
 
     def _treat_anew(self, device: DeviceId, before: Rules) -> None:
@@ -301,6 +305,11 @@ class Hub:
             reading.device, reading.path, reading.value, rule, self.monotonic()
         )
         return cause is not None
+
+    def _recorded(self, reading: Reading) -> Change:
+        """The change that a reading is, kept in the journal if a device said it."""
+        number = None if reading.device == GATEWAY else self.journal.record(reading)
+        return Change(reading.device, reading.path, number=number)
 
     def _heard(self, device: DeviceId, *, announce: bool) -> None:
         known = self.store.device(device)

@@ -179,6 +179,14 @@ class Rules:
         return Treatment(value.scale, value.offset, hidden)
 
 
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long changes are kept in the journal, and at most how many; 0 entries keep no journal."""
+
+    age_s: float = 7 * 86_400.0
+    entries: int = 1_000_000
+
+
 class JoinWindow:
     """The time in which devices that are not listed may join. It closes by itself."""
 

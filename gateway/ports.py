@@ -11,7 +11,17 @@ from typing import Annotated, ClassVar, Protocol, runtime_checkable
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
-from gateway.events import Command, Device, Event, Outcome, Reading, Removed, Resource, Sighting
+from gateway.events import (
+    Command,
+    Device,
+    Entry,
+    Event,
+    Outcome,
+    Reading,
+    Removed,
+    Resource,
+    Sighting,
+)
 from gateway.model import DeviceId, Path
 from gateway.registry import Registry
 
@@ -189,6 +199,37 @@ class NorthPort(Port, Protocol):
 
     def max_age_s(self, device: DeviceId, path: Path) -> float:
         """How long from now a client may take the value for fresh (CoAP Max-Age)."""
+
+    async def history(
+        self,
+        device: DeviceId,
+        path: Path,
+        start: float,
+        end: float,
+        *,
+        limit: int = 1_000,
+        after: Entry | None = None,
+    ) -> Sequence[Entry]:
+        """The changes at and below a path measured after `start`, until `end` (Unix seconds).
+
+        The oldest first, at most `limit`, and never more than 1,000; to go on until nothing comes,
+        ask again with the last one as `after`. Busy where too many ask, StateError.
+        """
+
+    async def told_since(self, number: int, limit: int) -> Sequence[Entry]:
+        """The changes of all devices behind a number, in the order in which they were told.
+
+        Also what is hidden by now. StateError where it cannot be read.
+        """
+
+    def place(self, key: str) -> int:
+        """The number up to which this adapter has taken over changes, also in an earlier life.
+
+        What is asked for first starts here: with what is told next.
+        """
+
+    def reached(self, key: str, number: int) -> None:
+        """Notes how far it has come; on disk within half a second, like the changes themselves."""
 
 
 class Outbox:

@@ -20,6 +20,7 @@ from gateway.policy import (
     ReportOverride,
     ReportRule,
     ResourceRule,
+    Retention,
     Rules,
 )
 from gateway.ports import Duration, Reload, Section
@@ -81,6 +82,16 @@ class ReportSection(Section):
     """Tell an unchanged value again when it is measured after this time."""
     max_age: Duration = 60.0
     """How long CoAP clients may take a value of a device that is online for fresh."""
+
+
+class JournalSection(Section):
+    """What has changed, kept for those who ask for it later and for servers that were away."""
+
+    reload: ClassVar[Reload] = Reload.LIVE
+    age: Duration = 604_800.0
+    """How long a change is kept."""
+    entries: Annotated[int, Field(ge=0, le=100_000_000)] = 1_000_000
+    """How many changes are kept, of all devices; a million take about 60 MB. 0 keeps none."""
 
 
 def _pattern(value: object) -> PathPattern:
@@ -147,7 +158,11 @@ class DeviceSection(Section):
     """Rules for its resources, which may also be written as [[device.resource]] sections."""
 
 
-CORE_SECTIONS: Mapping[str, type[Section]] = {"gateway": GatewaySection, "report": ReportSection}
+CORE_SECTIONS: Mapping[str, type[Section]] = {
+    "gateway": GatewaySection,
+    "report": ReportSection,
+    "journal": JournalSection,
+}
 REPEATED_SECTIONS: Mapping[str, type[Section]] = {
     "resource": ResourceSection,
     "device": DeviceSection,
@@ -181,6 +196,13 @@ def rules_of(
         max_age_s=report.max_age,
         resources=_resource_rules(repeated["resource"]),
     )
+
+
+def retention_of(core: Mapping[str, Section | None]) -> Retention:
+    """What the sections say of the journal."""
+    journal = core["journal"]
+    assert isinstance(journal, JournalSection)  # noqa: S101  (as CORE_SECTIONS says)
+    return Retention(journal.age, journal.entries)
 
 
 def _device_rule(device: DeviceSection) -> DeviceRule:

@@ -10,38 +10,34 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Any
 
 from gateway import __version__
+from gateway.archive import Archive
 from gateway.config import Config
 from gateway.control.requests import Requests
 from gateway.control.server import ControlServer
 from gateway.ddf import load_folder
-from gateway.errors import ConfigError, StateError
+from gateway.errors import ConfigError
 from gateway.hub import Hub
+from gateway.journal import Journal
 from gateway.lineup import Lineup, end
 from gateway.logs import configure_logging, set_level
 from gateway.notify import notify
 from gateway.own_device import OwnDevice
 from gateway.ports import Reload
 from gateway.registry import Registry
+from gateway.saver import Saver
 from gateway.sections import GatewaySection
 from gateway.state import StateDatabase
 from gateway.watchdog import Progress, watch, watchdog_interval_s
 
 log = logging.getLogger(__name__)
 
-SAVE_INTERVAL_S = 0.5
-"""How old a value can be that a killed process loses; the file is not synced each time."""
-
 RESTART_AFTER_S = 1.0
 """So that the client who asks for a restart of the adapters gets its answer before."""
-
-SAVE_RETRY_S = 10.0
-"""How long a full disk is left alone."""
 
 TICK_S = 1.0
 """How exactly the report rule's minimum interval is kept."""
@@ -93,7 +89,11 @@ class Service:
         for fault in faults:
             log.warning("%s", fault)
         state = StateDatabase(self._state_folder)
-        hub = Hub(registry, self._config.rules, state)
+        archive = Archive(state)
+        last, places = archive.load()
+        hub = Hub(registry, self._config.rules, state, Journal(archive, last=last, places=places))
+        hub.journal.retention = self._config.journal
+        saver = Saver(hub, state, archive)
         lineup = Lineup(hub, failed=self.stop)
         own = OwnDevice(hub, lineup.slots, self._config.gateway, self._restart_asked.set)
 
@@ -105,21 +105,19 @@ class Service:
             requests = Requests(hub, lineup.slots, reload, state.snapshot)
             control = ControlServer(self._config.gateway.socket, requests)
             async with control.listening():
-                with ThreadPoolExecutor(1, "state") as saver:  # its end waits for the last save
-                    await self._serve(hub, lineup, own, state, saver)
+                with saver:
+                    await self._serve(hub, lineup, own, saver)
         finally:
-            _save_last(hub, state)
+            saver.save_last()
             log.info("stopped")
 
-    async def _serve(
-        self, hub: Hub, lineup: Lineup, own: OwnDevice, state: StateDatabase, saver: Executor
-    ) -> None:
+    async def _serve(self, hub: Hub, lineup: Lineup, own: OwnDevice, saver: Saver) -> None:
         # No TaskGroup: it would wait for ever for an adapter that does not stop.
         log.info("border-gateway %s starts with %d devices", __version__, len(hub.store) - 1)
         await lineup.become(self._config.adapters)
         progress = Progress(hub.monotonic, tick=STUCK_AFTER_S, saving=STUCK_AFTER_S)
         work = (
-            _save(hub, state, saver, progress),
+            saver.run(progress),
             _tick(hub, own, progress),
             self._reload_when_asked(hub, lineup, own),
             self._restart_when_asked(lineup),
@@ -173,6 +171,7 @@ class Service:
                 if wanted.gateway.log != self._config.gateway.log:
                     set_level(wanted.gateway.log)
                 hub.redefine(registry)
+                hub.journal.retention = wanted.journal
                 told += hub.reconfigure(wanted.rules)
                 own.configure(wanted.gateway)
                 told += await lineup.become(wanted.adapters)
@@ -208,35 +207,6 @@ def _kept(running: GatewaySection, wanted: GatewaySection) -> Mapping[str, objec
     """The running values of changed keys that wait for a restart."""
     fixed = [k for k in type(running).model_fields if running.reload_of(k) is Reload.RESTART]
     return {k: old for k in fixed if (old := getattr(running, k)) != getattr(wanted, k)}
-
-
-async def _save(hub: Hub, state: StateDatabase, saver: Executor, progress: Progress) -> None:
-    """Saves changed values, until cancelled; what was not surely saved is unsaved again."""
-    loop = asyncio.get_running_loop()
-    while True:
-        progress.made("saving")
-        await asyncio.sleep(SAVE_INTERVAL_S)
-        if not (unsaved := hub.take_unsaved()):
-            continue
-        try:
-            await loop.run_in_executor(saver, state.save, unsaved)
-        except StateError as error:
-            hub.keep_unsaved(unsaved)
-            hub.counters["state_errors"] += 1
-            log.error("last values are not saved, will try again: %s", error)
-            await asyncio.sleep(SAVE_RETRY_S)
-        except asyncio.CancelledError:
-            hub.keep_unsaved(unsaved)
-            raise
-
-
-def _save_last(hub: Hub, state: StateDatabase) -> None:
-    try:
-        state.save(hub.take_unsaved())
-    except StateError as error:
-        log.error("the values of the last seconds are lost: %s", error)
-    finally:
-        state.close()
 
 
 async def _tick(hub: Hub, own: OwnDevice, progress: Progress) -> None:

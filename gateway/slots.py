@@ -8,8 +8,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from gateway.events import Command, Device, Outcome, Reading, Resource, Sighting, State
+from gateway.events import Command, Device, Entry, Outcome, Reading, Resource, Sighting, State
 from gateway.hub import Hub
+from gateway.journal import MAX_PAGE, Query
 from gateway.model import GATEWAY, DeviceId, Path
 from gateway.ports import Outbox
 from gateway.registry import Registry
@@ -119,3 +120,30 @@ class NorthSlot(Slot):
         if device == GATEWAY or (fresh and not (resource and resource.restored)):
             return self._hub.rules.max_age_s
         return 0.0
+
+    async def history(
+        self,
+        device: DeviceId,
+        path: Path,
+        start: float,
+        end: float,
+        *,
+        limit: int = MAX_PAGE,
+        after: Entry | None = None,
+    ) -> Sequence[Entry]:
+        while True:
+            query = Query(device, path, start, end, limit, after)
+            if not (page := await self._hub.journal.find(query)):
+                return []
+            rules, after = self._hub.rules, page[-1]
+            if shown := [e for e in page if not rules.treatment(e.device, e.path).hidden]:
+                return shown
+
+    async def told_since(self, number: int, limit: int) -> Sequence[Entry]:
+        return await self._hub.journal.since(number, limit)
+
+    def place(self, key: str) -> int:
+        return self._hub.journal.place(f"{self.name}/{key}")
+
+    def reached(self, key: str, number: int) -> None:
+        self._hub.journal.reached(f"{self.name}/{key}", number)

@@ -49,7 +49,22 @@ MIGRATIONS = (
         name TEXT NOT NULL, key TEXT NOT NULL, data BLOB NOT NULL, PRIMARY KEY (name, key)
     ) STRICT, WITHOUT ROWID;
     """,
+    # The journal. A series without device is one that was forgotten: its entries are pruned.
+    """
+    CREATE TABLE series (
+        id INTEGER PRIMARY KEY, device TEXT, path TEXT NOT NULL, UNIQUE (device, path)
+    ) STRICT;
+    CREATE TABLE journal (
+        number INTEGER PRIMARY KEY, series INTEGER NOT NULL, at_ms INTEGER NOT NULL,
+        value TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX journal_of_series ON journal (series, at_ms);
+    CREATE TABLE place (reader TEXT PRIMARY KEY, number INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    """,
 )
+
+BACKED_UP = ("device", "instance", "value", "adapter")
+"""The tables of a backup. The journal is not in it: it is large, and only of the last days."""
 
 
 class StateDatabase:
@@ -85,7 +100,7 @@ class StateDatabase:
                 instances[device][object_id, key] = number
             values: dict[str, list[Resource]] = defaultdict(list)
             for device, path, value, at in self._db.execute("SELECT * FROM value"):
-                values[device].append(Resource(Path.parse(path), _value_from(value), at))
+                values[device].append(Resource(Path.parse(path), value_from(value), at))
         known = [
             Remembered(
                 DeviceId(i), prefix, name, adapter, bool(joined), seen, instances[i], values[i]
@@ -97,7 +112,7 @@ class StateDatabase:
         return [own, *known]
 
     def remember_device(self, device: Device, *, joined: bool) -> None:
-        with self._commit() as db:
+        with self.commit() as db:
             db.execute(
                 "INSERT INTO device VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
                 "prefix = excluded.prefix, name = excluded.name, adapter = excluded.adapter, "
@@ -106,14 +121,15 @@ class StateDatabase:
             )
 
     def remember_instance(self, device: DeviceId, object_id: int, key: str, number: int) -> None:
-        with self._commit() as db:
+        with self.commit() as db:
             db.execute("INSERT INTO instance VALUES (?, ?, ?, ?)", (device, object_id, key, number))
 
     def forget_device(self, device: DeviceId) -> None:
-        with self._commit() as db:
+        with self.commit() as db:
             db.execute("DELETE FROM device WHERE id = ?", (device,))
             db.execute("DELETE FROM instance WHERE device = ?", (device,))
             db.execute("DELETE FROM value WHERE device = ?", (device,))
+            db.execute("UPDATE series SET device = NULL WHERE device = ?", (device,))
 
     def recall(self, adapter: str, key: str) -> bytes | None:
         with self._errors():
@@ -123,7 +139,7 @@ class StateDatabase:
         return row[0] if row else None
 
     def remember(self, adapter: str, key: str, data: bytes) -> None:
-        with self._commit() as db:
+        with self.commit() as db:
             db.execute("INSERT OR REPLACE INTO adapter VALUES (?, ?, ?)", (adapter, key, data))
 
     def save(self, unsaved: Sequence[tuple[Device, Path, Resource | None]]) -> None:
@@ -131,11 +147,11 @@ class StateDatabase:
         seen = {device.id: device.last_seen for device, _, _ in unsaved}
         gone = [(d.id, str(path)) for d, path, resource in unsaved if resource is None]
         kept = [
-            (device.id, str(path), _text_of(resource.value), resource.at, device.id)
+            (device.id, str(path), text_of(resource.value), resource.at, device.id)
             for device, path, resource in unsaved
             if resource is not None
         ]
-        with self._commit(synced=False) as db:
+        with self.commit(synced=False) as db:
             db.executemany("DELETE FROM value WHERE device = ? AND path = ?", gone)
             # A device may have been forgotten since: nothing of it comes back.
             db.executemany(
@@ -148,13 +164,19 @@ class StateDatabase:
             )
 
     def snapshot(self) -> bytes:
-        """The whole database as it is now, as the content of a file."""
+        """The database as it is now, without the journal, as the content of a file."""
         with self._errors(), contextlib.closing(sqlite3.connect(":memory:")) as copy:
-            self._db.backup(copy)
+            _migrate(copy)
+            for table in BACKED_UP:
+                rows = self._db.execute(f"SELECT * FROM {table}")  # noqa: S608  (our own names)
+                places = ", ".join("?" * len(rows.description))
+                copy.executemany(f"INSERT INTO {table} VALUES ({places})", rows)  # noqa: S608
+            copy.commit()
             return copy.serialize()
 
     @contextlib.contextmanager
-    def _commit(self, *, synced: bool = True) -> Iterator[sqlite3.Connection]:
+    def commit(self, *, synced: bool = True) -> Iterator[sqlite3.Connection]:
+        """One transaction, committed at the end; StateError where that fails."""
         with self._errors():
             self._db.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
             with self._db:
@@ -197,8 +219,7 @@ class StateDatabase:
             version = db.execute("PRAGMA user_version").fetchone()[0]
             if version > len(MIGRATIONS):
                 raise _newer(self.file)
-            for number, step in enumerate(MIGRATIONS[version:], version + 1):
-                db.executescript(f"BEGIN; {step} PRAGMA user_version = {number}; COMMIT;")
+            _migrate(db, version)
             with db:  # an instance number counts only with its device
                 db.execute(
                     "DELETE FROM instance "
@@ -233,6 +254,12 @@ def _newer(file: FilePath) -> StateError:
     )
 
 
+def _migrate(db: sqlite3.Connection, version: int = 0) -> None:
+    """Brings a database of a version up to date."""
+    for number, step in enumerate(MIGRATIONS[version:], version + 1):
+        db.executescript(f"BEGIN; {step} PRAGMA user_version = {number}; COMMIT;")
+
+
 def lock_folder(folder: FilePath) -> int:
     """A descriptor that holds the folder for this process; StateError if another one has it."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -247,7 +274,8 @@ def lock_folder(folder: FilePath) -> int:
     return descriptor
 
 
-def _text_of(value: Value | None) -> str:
+def text_of(value: Value | None) -> str:
+    """A value with its type, as it stands in the database."""
     match value:
         case bytes():
             return json.dumps({"opaque": value.hex()})
@@ -257,7 +285,8 @@ def _text_of(value: Value | None) -> str:
             return json.dumps(value)
 
 
-def _value_from(text: str) -> Value | None:
+def value_from(text: str) -> Value | None:
+    """The inverse of `text_of`; StateError."""
     value = json.loads(text)
     match value:
         case {"opaque": str(digits)}:

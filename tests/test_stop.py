@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import pytest
 
 from adapters.sim.adapter import Sim, SimSection
-from gateway import service
+from gateway import saver, service
 from gateway.config import Config
 from gateway.errors import StateError
 from gateway.events import Device, Resource
@@ -85,7 +85,7 @@ async def test_an_adapter_that_does_not_stop_is_left_behind_and_everything_is_sa
 STUCK_DAEMON = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from gateway import service
+from gateway import saver, service
 from tests.test_stop import Stuck, config
 
 class Suicidal(Stuck):
@@ -152,7 +152,7 @@ async def test_a_save_that_fails_while_the_daemon_stops_is_made_good(
 ) -> None:
     SlowDisk.saving, SlowDisk.stopped = threading.Event(), threading.Event()
     monkeypatch.setattr(service, "StateDatabase", SlowDisk)
-    monkeypatch.setattr(service, "SAVE_INTERVAL_S", 0.05)
+    monkeypatch.setattr(saver, "SAVE_INTERVAL_S", 0.05)
     once = (Sim, SimSection.model_validate({"interval": "1d"}))
     daemon = Service(config(tmp_path, sim=once), tmp_path)
     running = asyncio.create_task(daemon.run())

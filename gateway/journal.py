@@ -1,0 +1,163 @@
+"""The journal: every change that was told, numbered in its order, with its time. Pure.
+
+It holds what is not on disk yet, and overlays it on what an `Archive` has.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Protocol
+
+from gateway.events import Entry, Reading
+from gateway.model import DeviceId, Path
+from gateway.policy import Retention
+
+MAX_UNSAVED = 20_000
+"""Entries in memory: 100 s at 200 changes a second while a disk is full, 5 MB."""
+
+MAX_BATCH = 5_000
+"""Entries that are saved in one go, so that each go is short."""
+
+MAX_PAGE = 1_000
+"""Entries that are read in one go: a few milliseconds of work, 200 kB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What of a device was measured at and below a path, after `start` until `end`.
+
+    Unix seconds; oldest first, at most `limit`, those behind the entry `after`.
+    """
+
+    device: DeviceId
+    path: Path
+    start: float
+    end: float
+    limit: int
+    after: Entry | None = None
+
+    def matches(self, entry: Entry) -> bool:
+        """Whether an entry is one of those, apart from the limit."""
+        return (
+            entry.device == self.device
+            and self.start < entry.at <= self.end
+            and self.path.covers(entry.path)
+            and (self.after is None or order(entry) > order(self.after))
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What is to be saved: entries in their order, and how far readers have come."""
+
+    entries: Sequence[Entry] = ()
+    places: Mapping[str, int] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.entries or self.places)
+
+
+class Archive(Protocol):
+    """The entries on disk. Busy if too many ask at a time, StateError if it cannot be read."""
+
+    async def find(self, query: Query) -> Sequence[Entry]:
+        """The entries that a query means."""
+
+    async def since(self, number: int, limit: int) -> Sequence[Entry]:
+        """The entries behind a number, in the order in which they were told."""
+
+
+class Journal:
+    """The journal of all devices. Without an archive it holds only the last entries.
+
+    `last` is the number of the newest entry of an earlier life, `places` how far readers had come.
+    """
+
+    def __init__(
+        self,
+        archive: Archive | None = None,
+        *,
+        last: int = 0,
+        places: Mapping[str, int] | None = None,
+    ) -> None:
+        self.retention = Retention()
+        self.lost = 0
+        self._archive = archive
+        self._last = last
+        self._places = dict(places or {})
+        self._moved: set[str] = set()
+        self._unsaved: deque[Entry] = deque()
+
+    def record(self, reading: Reading) -> int | None:
+        """Adds a change and gives its number; None where nothing is to be kept of it."""
+        if reading.value is None or not self.retention.entries:
+            return None
+        self._last += 1
+        at = round(reading.at, 3)  # as SenML will show it
+        entry = Entry(self._last, reading.device, reading.path, reading.value, at)
+        self._unsaved.append(entry)
+        if len(self._unsaved) > MAX_UNSAVED:
+            self._unsaved.popleft()
+            self.lost += 1
+        return entry.number
+
+    def forget(self, device: DeviceId) -> None:
+        """Drops what is not saved yet of a device."""
+        self._unsaved = deque(entry for entry in self._unsaved if entry.device != device)
+
+    # --- saving ----------------------------------------------------------------------------
+
+    def unsaved(self) -> Batch:
+        """The oldest of what is not on disk; it stays here until it is `saved`."""
+        entries = list(islice(self._unsaved, MAX_BATCH))
+        if len(entries) < len(self._unsaved):
+            return Batch(entries)  # no place may be ahead of what is on disk
+        return Batch(entries, {reader: self._places[reader] for reader in self._moved})
+
+    def saved(self, batch: Batch) -> None:
+        """A batch is on disk."""
+        last = batch.entries[-1].number if batch.entries else 0
+        while self._unsaved and self._unsaved[0].number <= last:
+            self._unsaved.popleft()
+        self._moved -= {r for r, number in batch.places.items() if self._places[r] == number}
+
+    # --- reading ---------------------------------------------------------------------------
+
+    def place(self, reader: str) -> int:
+        """The number that a reader has reached; a new reader starts with what is told next."""
+        if reader not in self._places:
+            self.reached(reader, self._last)
+        return self._places[reader]
+
+    def reached(self, reader: str, number: int) -> None:
+        """Notes how far a reader has come; on disk with the next batch."""
+        if self._places.get(reader) != number:
+            self._places[reader] = number
+            self._moved.add(reader)
+
+    async def find(self, query: Query) -> Sequence[Entry]:
+        """The entries that a query means; at most MAX_PAGE."""
+        limit = min(query.limit, MAX_PAGE)
+        found = {entry.number: entry for entry in self._unsaved if query.matches(entry)}
+        if self._archive:  # what is saved meanwhile comes twice, and what was saved before once
+            found |= {entry.number: entry for entry in await self._archive.find(query)}
+        return sorted(found.values(), key=order)[:limit]
+
+    async def since(self, number: int, limit: int) -> Sequence[Entry]:
+        """The entries behind a number, in the order in which they were told; at most MAX_PAGE."""
+        limit = min(limit, MAX_PAGE)
+        first = self._unsaved[0].number if self._unsaved else self._last + 1
+        unsaved = list(islice((e for e in self._unsaved if e.number > number), limit))
+        if self._archive is None or first <= number + 1:
+            return unsaved
+        entries = list(await self._archive.since(number, limit))
+        last = entries[-1].number if entries else number
+        return [*entries, *(entry for entry in unsaved if entry.number > last)][:limit]
+
+
+def order(entry: Entry) -> tuple[float, int]:
+    """By the time of the measurement; those of one moment as they were told."""
+    return entry.at, entry.number

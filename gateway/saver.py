@@ -1,0 +1,108 @@
+"""Brings to disk what has changed: last values, and the journal with its retention."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Self
+
+from gateway.archive import Archive
+from gateway.errors import StateError
+from gateway.events import Device, Resource
+from gateway.hub import Hub
+from gateway.journal import Batch
+from gateway.model import Path
+from gateway.state import StateDatabase
+from gateway.watchdog import Progress
+
+log = logging.getLogger(__name__)
+
+SAVE_INTERVAL_S = 0.5
+"""How old a value or change can be that a killed process loses; not synced each time."""
+
+SAVE_RETRY_S = 10.0
+"""How long a full disk is left alone."""
+
+PRUNE_INTERVAL_S = 60.0
+"""How long the journal may exceed its retention; seldom, to write less on an SD card."""
+
+
+class Saver:
+    """Saves while `run` runs, in a thread of its own, and once more at the end (`save_last`).
+
+    As a context manager it waits for what is being written.
+    """
+
+    def __init__(self, hub: Hub, state: StateDatabase, archive: Archive) -> None:
+        self._hub = hub
+        self._state = state
+        self._archive = archive
+        self._thread = ThreadPoolExecutor(1, "state")
+        self._prune_at = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._thread.shutdown()
+
+    async def run(self, progress: Progress) -> None:
+        """Saves until cancelled; what was not surely saved is unsaved again."""
+        while True:
+            progress.made("saving")
+            await asyncio.sleep(SAVE_INTERVAL_S)
+            try:
+                await self._save()
+                await self._prune()
+            except StateError as error:
+                self._hub.counters["state_errors"] += 1
+                self._hub.counters["journal_lost"] = self._hub.journal.lost
+                log.error("last values and changes are not saved, will try again: %s", error)
+                await asyncio.sleep(SAVE_RETRY_S)
+
+    async def _save(self) -> None:
+        values, batch = self._hub.take_unsaved(), self._hub.journal.unsaved()
+        if not values and not batch:
+            return
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(self._thread, self._write, values, batch)
+        except (StateError, asyncio.CancelledError):
+            self._hub.keep_unsaved(values)
+            raise
+        self._hub.journal.saved(batch)
+
+    async def _prune(self) -> None:
+        hub = self._hub
+        if hub.monotonic() < self._prune_at:
+            return
+        loop = asyncio.get_running_loop()
+        retention = hub.journal.retention
+        if await loop.run_in_executor(self._thread, self._archive.prune, retention, hub.wall()):
+            self._prune_at = hub.monotonic() + PRUNE_INTERVAL_S
+
+    def _write(self, values: Sequence[tuple[Device, Path, Resource | None]], batch: Batch) -> None:
+        if values:
+            self._state.save(values)
+        self._archive.write(batch)
+
+    def save_last(self) -> None:
+        """Saves what is left and closes the database."""
+        try:
+            self._state.save(self._hub.take_unsaved())
+            while batch := self._hub.journal.unsaved():
+                self._archive.write(batch)
+                self._hub.journal.saved(batch)
+        except StateError as error:
+            log.error("the values and changes of the last seconds are lost: %s", error)
+        finally:
+            self._archive.close()
+            self._state.close()

@@ -1,0 +1,365 @@
+"""The journal: in memory, on disk, across both; what retention, full disks and kills leave."""
+
+import asyncio
+import contextlib
+import shutil
+import signal
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path as FilePath
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gateway import archive as archive_module
+from gateway import journal as journal_module
+from gateway.archive import Archive
+from gateway.errors import Busy, StateError
+from gateway.events import Availability, Device, Entry, Reading, State
+from gateway.journal import MAX_BATCH, Batch, Journal, Query, order
+from gateway.model import DeviceId, ObjLink, Path, Value
+from gateway.policy import ReportRule, Retention
+from gateway.state import StateDatabase
+from tests.daemon import CORE, Daemon
+from tests.fakes import METER, STATION, HubBench
+
+VALUE, SWITCH = Path(3303, 0, 5700), Path(3312, 0, 5850)
+T0 = 1_795_217_136.0
+ALL = (float("-inf"), float("inf"), 1_000)
+
+
+class Disk:
+    """A journal on a state database in a folder, with the two devices known to it."""
+
+    def __init__(self, folder: FilePath) -> None:
+        self.folder = folder
+        self.open()
+        for device, prefix in ((STATION, "d1"), (METER, "d2")):
+            nowhere = Availability(State.UNKNOWN, "", 0.0)
+            known = Device(device, prefix, "", "ble", nowhere)
+            self.state.remember_device(known, joined=True)
+
+    def open(self) -> None:
+        self.state = StateDatabase(self.folder)
+        self.archive = Archive(self.state)
+        last, places = self.archive.load()
+        self.journal = Journal(self.archive, last=last, places=places)
+
+    def close(self) -> None:
+        self.archive.close()
+        self.state.close()
+
+    def say(self, value: Value, at: float, path: Path = VALUE, device: DeviceId = STATION) -> None:
+        self.journal.record(Reading(device, path, value, at))
+
+    def save(self) -> None:
+        while batch := self.journal.unsaved():
+            self.archive.write(batch)
+            self.journal.saved(batch)
+
+    async def find(self, path: Path = VALUE, device: DeviceId = STATION) -> Sequence[Entry]:
+        return await self.journal.find(Query(device, path, *ALL))
+
+    async def values(self, path: Path = VALUE, device: DeviceId = STATION) -> list[Value]:
+        return [entry.value for entry in await self.find(path, device)]
+
+
+@pytest.fixture
+def disk(tmp_path: FilePath) -> Iterator[Disk]:
+    disk = Disk(tmp_path)
+    yield disk
+    disk.close()
+
+
+# --- what goes in --------------------------------------------------------------------------------
+
+
+async def test_every_change_that_is_told_is_kept_with_its_time(bench: HubBench) -> None:
+    bench.rules(ReportRule(min_interval_s=5))
+    bench.join()
+    start = bench.clock.wall()
+    bench.south.report([Reading(STATION, VALUE, 1.0, start), Reading(STATION, SWITCH, True, start)])
+    for value in (2.0, 3.0):  # both within the interval: the newest is told when it ends
+        bench.clock.advance(1)
+        bench.say({VALUE: value})
+    assert await bench.north.history(STATION, VALUE, *ALL[:2]) == [
+        Entry(1, STATION, VALUE, 1.0, start)
+    ]
+    bench.clock.advance(5)
+    bench.hub.tick()
+    found = await bench.north.history(STATION, VALUE, *ALL[:2])
+    assert [(e.number, e.value, e.at - start) for e in found] == [(1, 1.0, 0), (3, 3.0, 2)]
+    assert [e.value for e in await bench.north.told_since(1, 10)] == [True, 3.0]
+
+
+async def test_two_values_in_one_frame_are_both_kept_and_executables_are_not(
+    bench: HubBench,
+) -> None:
+    bench.rules()
+    bench.join()
+    now = bench.clock.wall()
+    readings = [Reading(STATION, VALUE, value, now + value) for value in (1.0, 2.0)]
+    bench.south.report([*readings, Reading(STATION, Path(3303, 0, 5605), None, now)])
+    found = await bench.north.history(STATION, Path(3303), *ALL[:2])
+    assert [e.value for e in found] == [1.0, 2.0]
+
+
+async def test_a_gap_in_the_numbers_shows_that_a_change_was_replaced(bench: HubBench) -> None:
+    bench.rules()
+    bench.join()
+    bench.told()
+    numbers = []
+    for values in ([1.0], [2.0], [3.0, 4.0]):
+        for value in values:
+            bench.say({VALUE: value})
+        numbers += [event.number for event in bench.told() if hasattr(event, "number")]
+    assert numbers == [1, 2, 4]
+
+
+# --- what comes out ------------------------------------------------------------------------------
+
+KINDS: list[Value] = [
+    True, False, 0, 2**63 - 1, -1.5, 1e300, "text ° \0", "", b"\x00\xff", ObjLink(3, 65535)
+]  # fmt: skip
+
+
+async def test_every_kind_of_value_comes_back_with_its_type_and_time(disk: Disk) -> None:
+    for number, value in enumerate(KINDS):
+        disk.say(value, T0 + number / 1000)
+    disk.say(1.0, 1e305)  # a device may say any time
+    disk.save()
+    found = await disk.find()
+    assert [(e.value, type(e.value), e.at) for e in found[:-1]] == [
+        (value, type(value), round(T0 + number / 1000, 3)) for number, value in enumerate(KINDS)
+    ]
+
+
+READING = st.tuples(
+    st.sampled_from([STATION, METER]),
+    st.sampled_from([VALUE, SWITCH, Path(3303, 1, 5700), Path(3, 0, 11, 1)]),
+    st.integers(0, 8).map(float),
+)
+
+
+@settings(
+    deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    said=st.lists(st.lists(READING, max_size=6), min_size=1, max_size=6),
+    under=st.sampled_from([Path(3303), Path(3303, 0), VALUE, Path(3)]),
+    bounds=st.tuples(st.integers(-1, 8), st.integers(-1, 9)),
+    limit=st.integers(1, 5),
+)
+def test_pages_are_the_whole_in_order_however_much_of_it_is_on_disk(
+    tmp_path: FilePath,
+    said: list[list[tuple[DeviceId, Path, float]]],
+    under: Path,
+    bounds: tuple[int, int],
+    limit: int,
+) -> None:
+    folder = tmp_path / "state"
+    shutil.rmtree(folder, ignore_errors=True)
+    disk, writing = Disk(folder), Batch()
+    model: list[Entry] = []
+    for batch in said:
+        disk.journal.saved(writing)  # it is on disk since the last round, and only now known to be
+        for device, path, at in batch:
+            disk.say(at, T0 + at, path, device)
+            model.append(Entry(len(model) + 1, device, path, at, T0 + at))
+        writing = disk.journal.unsaved()
+        disk.archive.write(writing)
+
+    async def pages() -> tuple[list[Entry], list[Entry]]:
+        found: list[Entry] = []
+        start, end = (T0 + bound for bound in bounds)
+        while True:
+            after = found[-1] if found else None
+            page = await disk.journal.find(Query(STATION, under, start, end, limit, after))
+            found += page
+            if len(page) < limit:
+                break
+        told: list[Entry] = []
+        while page := await disk.journal.since(told[-1].number if told else 0, limit):
+            told += page
+        return found, told
+
+    found, told = asyncio.run(pages())
+    disk.close()
+    low, high = (T0 + bound for bound in bounds)
+    matching = (e for e in model if e.device == STATION and under.covers(e.path))
+    assert found == sorted((e for e in matching if low < e.at <= high), key=order)
+    assert told == model
+
+
+async def test_readers_find_their_place_and_new_ones_begin_with_what_is_told_next(
+    disk: Disk,
+) -> None:
+    disk.say(1.0, T0)
+    assert disk.journal.place("xmpp/history") == 1
+    disk.say(2.0, T0 + 1)
+    disk.journal.reached("xmpp/history", 2)
+    disk.say(3.0, T0 + 2)
+    disk.save()
+    disk.close()
+    disk.open()
+    assert disk.journal.place("xmpp/history") == 2
+    assert [e.value for e in await disk.journal.since(2, 10)] == [3.0]
+    assert disk.journal.place("new") == 3
+    disk.say(4.0, T0 + 3)
+    assert [e.number for e in await disk.journal.since(3, 10)] == [4]
+
+
+async def test_a_place_is_never_ahead_of_what_is_on_disk(disk: Disk) -> None:
+    for number in range(MAX_BATCH + 1):
+        disk.say(float(number), T0)
+    disk.journal.reached("reader", MAX_BATCH + 1)
+    assert not disk.journal.unsaved().places
+    disk.save()
+    disk.close()
+    disk.open()
+    assert disk.journal.place("reader") == MAX_BATCH + 1
+
+
+async def test_too_many_queries_at_a_time_are_refused(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive_module, "MAX_QUERIES", 2)
+    disk.say(1.0, T0)
+    disk.save()
+    answers = await asyncio.gather(*(disk.find() for _ in range(3)), return_exceptions=True)
+    assert [isinstance(a, Busy) for a in answers] == [False, False, True]
+    assert await disk.values() == [1.0]
+
+
+# --- what is dropped -----------------------------------------------------------------------------
+
+
+async def test_the_oldest_are_pruned_by_number_and_by_age(disk: Disk) -> None:
+    for number in range(10):
+        disk.say(number, T0 + number)
+    disk.save()
+    assert disk.archive.prune(Retention(entries=7), T0 + 10)
+    assert await disk.values() == list(range(3, 10))
+    assert disk.archive.prune(Retention(age_s=5, entries=7), T0 + 10)
+    assert await disk.values() == list(range(5, 10))
+    disk.say(10, T0 + 10)
+    disk.save()
+    assert disk.archive.prune(Retention(entries=3), T0 + 10)
+    assert await disk.values() == [8, 9, 10]
+
+
+async def test_a_journal_that_is_far_too_long_is_pruned_in_pieces(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive_module, "PIECE", 10)
+    monkeypatch.setattr(archive_module, "PIECES", 3)
+    for number in range(55):
+        disk.say(number, T0 + number)
+    disk.save()
+    done = [disk.archive.prune(Retention(entries=5), T0) for _ in range(2)]
+    assert done == [False, True]
+    assert await disk.values() == list(range(50, 55))
+
+
+def test_a_retention_of_no_entries_keeps_nothing(bench: HubBench) -> None:
+    bench.hub.journal.retention = Retention(entries=0)
+    bench.rules()
+    bench.join()
+    bench.say({VALUE: 1.0})
+    assert not bench.hub.journal.unsaved()
+
+
+async def test_of_a_forgotten_device_nothing_is_found_and_nothing_stays_on_disk(disk: Disk) -> None:
+    for number in range(5):
+        disk.say(number, T0 + number)
+        disk.say(number, T0 + number, device=METER)
+    disk.save()
+    disk.say(9, T0 + 9)
+    late = disk.journal.unsaved()
+    disk.state.forget_device(STATION)
+    disk.journal.forget(STATION)
+    disk.archive.write(late)
+    assert await disk.values() == []
+    assert {e.device for e in await disk.journal.since(0, 100)} == {METER}
+    assert disk.archive.prune(Retention(), T0)
+    assert disk.archive.prune(Retention(), T0)
+    with contextlib.closing(sqlite3.connect(disk.state.file)) as db:
+        assert db.execute("SELECT count(*) FROM journal").fetchone() == (5,)
+        assert db.execute("SELECT count(*) FROM series").fetchone() == (1,)
+    assert await disk.values(device=METER) == list(range(5))
+
+
+# --- what goes wrong -----------------------------------------------------------------------------
+
+
+async def test_a_full_disk_loses_nothing_that_memory_can_hold_and_no_more_is_held(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "MAX_UNSAVED", 300)
+    disk.say(0, T0)
+    disk.save()
+    with disk.state.commit() as db:
+        db.execute("PRAGMA max_page_count = 1")  # what SQLite then says is that the disk is full
+    for number in range(1, 303):
+        disk.say("x" * 200 + str(number), T0 + number)
+    with pytest.raises(StateError, match="full"):
+        disk.save()
+    assert disk.journal.lost == 2
+    assert len(await disk.values()) == 301
+    with disk.state.commit() as db:
+        db.execute("PRAGMA max_page_count = 1000000")
+    disk.save()
+    assert not disk.journal.unsaved()
+    numbers = [e.number for e in await disk.find()]
+    assert numbers == [1, *range(4, 304)]
+
+
+async def test_an_unreadable_journal_is_a_clear_error(disk: Disk) -> None:
+    with disk.state.commit() as db:
+        db.execute("DROP TABLE journal")
+        db.execute("INSERT INTO series (device, path) VALUES (?, ?)", (STATION, str(VALUE)))
+    with pytest.raises(StateError, match="no such table"):
+        await disk.find()
+    with pytest.raises(StateError, match="no such table"):
+        await disk.journal.since(-1, 1)
+
+
+def journal_of(daemon: Daemon) -> list[tuple[int, str]]:
+    """Numbers and values of one resource's entries, read by another process than the daemon."""
+    with contextlib.closing(sqlite3.connect(daemon.folder / "state" / "state.db")) as db:
+        sql = (
+            "SELECT number, value FROM journal JOIN series ON id = series "
+            "WHERE path = '/3303/0/5700' ORDER BY number"
+        )
+        return db.execute(sql).fetchall()
+
+
+def test_after_kill_9_the_journal_goes_on_where_it_was(tmp_path: FilePath) -> None:
+    daemon = Daemon(tmp_path, CORE + '[sim]\ndevices = 1\ninterval = "20ms"\n')
+    daemon.start()
+    before = daemon.until(lambda: len(found := journal_of(daemon)) > 20 and found)
+    daemon.end(signal.SIGKILL)
+    daemon.start()
+    after = daemon.until(lambda: len(found := journal_of(daemon)) > len(before) + 20 and found)
+    assert after[: len(before)] == before
+    numbers = [number for number, _ in after]
+    assert numbers == sorted(set(numbers))
+    daemon.end()
+
+
+def test_a_database_of_version_1_is_taken_over(tmp_path: FilePath) -> None:
+    shutil.copy(FilePath(__file__).parent / "data" / "state-v1.db", tmp_path / "state.db")
+    state = StateDatabase(tmp_path)
+    own, known = state.load()
+    assert own.instances
+    assert (known.prefix, known.name, known.joined) == ("weather", "Weather station", True)
+    assert {(str(r.path), r.value, r.at) for r in known.resources} == {
+        ("/3303/3/5700", 21.5, 1_795_217_136.241),
+        ("/3312/0/5850", True, 1_795_217_100.0),
+    }
+    assert state.recall("lowpan", "frame-counter") == b"\x00\x07"
+    archive = Archive(state)
+    assert archive.load() == (0, {})
+    archive.close()
+    state.close()
