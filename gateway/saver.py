@@ -102,7 +102,7 @@ class Saver:
                 self._archive.write(batch)
                 self._hub.journal.saved(batch)
         except StateError as error:
-            log.error("the values and changes of the last seconds are lost: %s", error)
+            log.error("the values of the last seconds are lost: %s", error)
         finally:
             self._archive.close()
             self._state.close()

@@ -336,7 +336,8 @@ def journal_of(daemon: Daemon) -> list[tuple[int, str]]:
 
 
 def test_after_kill_9_the_journal_goes_on_where_it_was(tmp_path: FilePath) -> None:
-    daemon = Daemon(tmp_path, CORE + '[sim]\ndevices = 1\ninterval = "20ms"\n')
+    often = '[report]\nmax_interval = "1ms"\n[sim]\ndevices = 1\ninterval = "50ms"\n'
+    daemon = Daemon(tmp_path, CORE + often)
     daemon.start()
     before = daemon.until(lambda: len(found := journal_of(daemon)) > 20 and found)
     daemon.end(signal.SIGKILL)
