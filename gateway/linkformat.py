@@ -26,7 +26,7 @@ class Link:
     attributes: Mapping[str, str] = field(default_factory=dict)
 
 
-def parse(text: str) -> list[Link]:
+def parse(text: str, limit: int = MAX_LINKS) -> list[Link]:
     """The links of a document; of a repeated attribute the first. DecodeError names the place.
 
     Spaces around separators and a trailing slash of a target are forgiven.
@@ -48,8 +48,8 @@ def parse(text: str) -> list[Link]:
         if separator is None:
             raise DecodeError(f"not link format at {printable(text[at : at + 20])!r}")
         at = separator.end()
-        if len(links) >= MAX_LINKS:
-            raise DecodeError(f"more than {MAX_LINKS} links")
+        if len(links) >= limit:
+            raise DecodeError(f"more than {limit} links")
         href = target[1]
         links.append(Link(href.rstrip("/") or "/" if href else "", attributes))
     return links

@@ -92,6 +92,12 @@ def test_a_reading_is_a_number(demo: Demo) -> None:
     assert 15 < float(demo.paste(demo.command("A reading"))) < 35
 
 
+def test_every_object_that_it_shows_is_as_its_definition_says(demo: Demo) -> None:
+    (uri,) = re.findall(r"coap://[^/ ]+", demo.command("A reading"))
+    told = demo.paste(f"{sys.executable} -m gateway validate {uri}")
+    assert re.fullmatch(rf"{uri}: 7 devices, \d+ instances, \d+ resources: nothing wrong\n", told)
+
+
 def first_lines(line: str, enough: Callable[[str], object]) -> str:
     """Pastes a line that goes on for long, in a terminal, until what it prints is enough."""
     terminal, inside = os.openpty()

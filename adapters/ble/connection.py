@@ -36,6 +36,9 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+REBOOT = Path(3, 0, 4)
+"""No BLE profile has such a thing: the device is connected anew instead."""
+
 _UNREADABLE_PAUSE_S = 5.0
 """Before the next re-reading, when one brought nothing that decodes."""
 
@@ -74,7 +77,7 @@ class Connection:
         self._name = name
         self._folder = folder
         self._definition = self._fitting()
-        self._is_outdated = False
+        self._ended = ""
         self._profile = Profile(
             [(handle, c.uuid) for handle, c in self._characteristics.items()],
             lambda object_id, key, wanted: port.instance(device, object_id, key, wanted),
@@ -111,8 +114,8 @@ class Connection:
         """Reads again what notifications brought only in part; ends as Unreachable."""
         while True:
             await unless(self._gone, self._to_do.wait())
-            if self._is_outdated:
-                raise Unreachable("its device definition has changed: it is connected anew")
+            if self._ended:
+                raise Unreachable(self._ended)
             handle = next(iter(self._cut))
             del self._cut[handle]
             if not self._cut:
@@ -123,8 +126,7 @@ class Connection:
     def redefined(self) -> None:
         """The folder has changed: ends `attend` if the device is something else now."""
         if self._fitting() != self._definition:
-            self._is_outdated = True
-            self._to_do.set()
+            self._end("its device definition has changed: it is connected anew")
 
     @property
     def by_definition(self) -> frozenset[Path]:
@@ -141,6 +143,9 @@ class Connection:
 
     async def execute(self, command: Execute) -> Outcome:
         """Runs an executable resource; raises a CommandError."""
+        if command.path == REBOOT and REBOOT not in self.by_definition:
+            self._end(f"connected anew, as {command.origin} asks")
+            return Outcome()
         order = self._profile.execute(command.path, command.arguments)
         self._check_writable(order.handle)
         await self._carry_out(order)
@@ -152,6 +157,10 @@ class Connection:
         readings = [Reading(self._device, path, value, now) for path, value in values.items()]
         if readings:
             self._port.report(readings)
+
+    def _end(self, reason: str) -> None:
+        self._ended = reason
+        self._to_do.set()
 
     def _fitting(self) -> Definition | None:
         uuids = {c.uuid for c in self._characteristics.values()}

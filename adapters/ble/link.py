@@ -10,13 +10,14 @@ import contextlib
 import logging
 import random
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from bleak import BleakClient
 from bleak.backends.device import BLEDevice
 
 from adapters.ble.bluez import BluezWatch
-from adapters.ble.connection import Connection, NothingToBridge
+from adapters.ble.connection import REBOOT, Connection, NothingToBridge
 from adapters.ble.deadlines import (
     CLEANS_UP_S,
     LIBRARY_ERRORS,
@@ -30,7 +31,7 @@ from adapters.ble.settings import BleSection
 from gateway.definitions import DefinitionFolder
 from gateway.errors import Asleep, CommandError, Unreachable
 from gateway.events import Reading
-from gateway.model import DeviceId, Path
+from gateway.model import DeviceId, Path, Value
 from gateway.ports import SouthPort
 
 logger = logging.getLogger(__name__)
@@ -45,6 +46,19 @@ _BACK_OFF_S = (2.0, 120.0)
 _DOUBLINGS = 10  # more only overflow
 _REFUSED_RETRY_S = 600.0
 """A device that has nothing to bridge is asked again this rarely."""
+
+BLUETOOTH = 22
+"""Of the object Connectivity Monitoring (LwM2M Core, appendix E.5)."""
+
+OF_EVERY_DEVICE: Mapping[Path, Value | None] = {
+    REBOOT: None,
+    Path(3, 0, 11, 0): 0,
+    Path(3, 0, 16): "U",
+    Path(4, 0, 0): BLUETOOTH,
+    Path(4, 0, 1, 0): BLUETOOTH,
+    Path(4, 0, 4, 0): "",
+}
+"""What LwM2M wants of objects 3 and 4: a Reboot connects anew, and there is no IP address."""
 
 _RSSI = Path(4, 0, 2)
 _RSSI_STEP_DB = 6
@@ -192,6 +206,9 @@ class Link:
         self._connection = connection
         self._up.set()
         self._port.online(self.device, f"connected over {self._band.adapter}")
+        connection.report(
+            {p: v for p, v in OF_EVERY_DEVICE.items() if p not in connection.by_definition}
+        )
         self._rssi_told = None
         self._tell_rssi()
 

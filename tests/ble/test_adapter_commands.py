@@ -77,6 +77,16 @@ async def test_executing_sends_the_argument_behind_the_flag() -> None:
         assert r.thing.writes(0xCC07) == [bytes.fromhex("00210000c84101430131")]
 
 
+async def test_a_reboot_connects_the_device_anew() -> None:
+    async with rig(POWER_METER_RELAY) as r:
+        await r.all_connected()
+        told = r.port.history
+        assert r.port.of(RELAY)["/3/0/4"] is None
+        assert await r.ble.execute(Execute(RELAY, Path(3, 0, 4), "test")) == Outcome()
+        await r.port.until(lambda: (RELAY, State.OFFLINE, "connected anew, as test asks") in told)
+        await r.port.until_state(RELAY, State.ONLINE)
+
+
 async def test_a_write_that_the_device_refuses_says_so() -> None:
     async with rig(POWER_METER_RELAY) as r:
         await r.all_connected()

@@ -33,6 +33,9 @@ from gateway.ports import SouthPort
 BEARER_802_15_4 = 23
 """Of the object Connectivity Monitoring (LwM2M Core, appendix E.5)."""
 
+REBOOT = Path(3, 0, 4)
+"""Where a node has no Device object of its own, it is explored anew."""
+
 RETRY_FIRST_S, RETRY_LIMIT_S = 10.0, 600.0
 """A node that does not answer is looked for with growing pauses, and whenever it is heard."""
 
@@ -82,6 +85,7 @@ class Session:
         self._told: dict[Path, Value] = {}
         self._answering = False
         self._missed = False
+        self._is_made_up = False
 
     async def run(self) -> None:
         """Follows the node until cancelled."""
@@ -135,6 +139,9 @@ class Session:
                     await self._write(self._plan, path, value)
                 confirmed = [await self._shows(self._plan, p, v) for p, v in values.items()]
                 return Outcome(confirmed=all(confirmed))
+            case Execute(path=path) if path == REBOOT and self._is_made_up:
+                self.restart()
+                return Outcome()
             case Execute(path=path, arguments=arguments):
                 await self._client.ask(self.place.peer, self._plan.executes(path, arguments))
                 return Outcome(confirmed=True)
@@ -149,7 +156,9 @@ class Session:
             )
         self._plan = plan
         self._watched.clear()
-        values = self._own_values({*plan.fixed, *first}) | dict(plan.fixed)
+        own = self._own_values({*plan.fixed, *first})
+        self._is_made_up = bool(own)
+        values = own | dict(plan.fixed)
         now = time.time()
         self._withdraw({*values, *first, *self._radio_values()})
         self._report({path: (value, now) for path, value in values.items()} | dict(first))
@@ -272,7 +281,12 @@ class Session:
         """What every device has: a Device object, made up where the node has none."""
         if any(path.object == 3 and path.resource not in (0, 1) for path in present):
             return {}
-        return {Path(3, 0, 2): eui64(self.device), Path(3, 0, 11, 0): 0, Path(3, 0, 16): "U"}
+        return {
+            Path(3, 0, 2): eui64(self.device),
+            REBOOT: None,
+            Path(3, 0, 11, 0): 0,
+            Path(3, 0, 16): "U",
+        }
 
     def _withdraw(self, present: set[Path]) -> None:
         for path in self._known - present:

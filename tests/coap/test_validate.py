@@ -1,0 +1,102 @@
+"""`border-gateway validate` against the gateway's own server, and against others."""
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path as FilePath
+from typing import Any
+
+from adapters.coap.datagram import Datagram, Type, decode, encode
+from adapters.coap.messages import Code, Option
+from tests.coap.peers import PATIENCE_S, Served, content_format
+
+NOT_DEFINED = """<LWM2M><Object ObjectType="MODefinition"><Name>Thing</Name>
+<ObjectID>33000</ObjectID>
+<ObjectURN>urn:oma:lwm2m:x:33000</ObjectURN><MultipleInstances>Multiple</MultipleInstances>
+<Mandatory>Optional</Mandatory><Resources><Item ID="1"><Name>Level</Name>
+<Operations>R</Operations><MultipleInstances>Single</MultipleInstances><Mandatory>Mandatory
+</Mandatory><Type>Integer</Type><RangeEnumeration>0..9</RangeEnumeration><Units></Units></Item>
+</Resources></Object></LWM2M>"""
+
+
+class Stranger(asyncio.DatagramProtocol):
+    """A server with fixed answers by path, 4.04 for all else."""
+
+    def __init__(self, answers: dict[str, tuple[bytes, int]]) -> None:
+        self._answers = answers
+
+    def connection_made(self, transport: asyncio.DatagramTransport) -> None:
+        self._transport = transport
+
+    def datagram_received(self, data: bytes, peer: Any) -> None:
+        asked = decode(data)
+        segments = [value.decode() for number, value in asked.options if number == Option.URI_PATH]
+        answer = Datagram(Type.ACK, Code.NOT_FOUND, asked.mid, asked.token)
+        if found := self._answers.get("/".join(segments)):
+            options = (content_format(found[1]),)
+            answer = Datagram(Type.ACK, Code.CONTENT, asked.mid, asked.token, options, found[0])
+        self._transport.sendto(encode(answer), peer)
+
+
+async def validate(*words: str) -> tuple[int, str, str]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "gateway", "validate", *words),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(3 * PATIENCE_S):
+        out, err = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, out.decode(), err.decode()
+
+
+@asynccontextmanager
+async def stranger(answers: dict[str, tuple[bytes, int]]) -> AsyncIterator[str]:
+    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+        lambda: Stranger(answers), ("127.0.0.1", 0)
+    )
+    yield f"coap://127.0.0.1:{transport.get_extra_info('sockname')[1]}"
+    transport.close()
+
+
+async def test_the_gateways_own_server_is_read_with_all_its_devices(served: Served) -> None:
+    status, out, _ = await validate(f"coap://127.0.0.1:{served.port}", "--json")
+    report = json.loads(out)
+    assert (status, report["devices"]) == (1, 2)
+    findings = {finding["path"]: finding for finding in report["findings"]}
+    assert findings["/weather/3/0/4"] == {
+        "path": "/weather/3/0/4",
+        "kind": "missing",
+        "text": "Reboot is mandatory",
+    }
+    assert {finding["kind"] for finding in report["findings"]} == {"missing"}
+
+
+async def test_a_strangers_faults_are_told_with_their_places(tmp_path: FilePath) -> None:
+    (tmp_path / "thing.xml").write_text(NOT_DEFINED)
+    links = b'</3303>;ver=1.1,</3303/0/5700>,</3303/1>,</33000/0/1>;ct="0"'
+    answers = {
+        ".well-known/core": (links, 40),
+        "3303/0/5700": (b"warm", 0),
+        "3303/1": (b'[{"n":"/3303/0/5700","v":1}]', 110),
+        "33000/0/1": (b"12", 0),
+    }
+    async with stranger(answers) as uri:
+        status, out, _ = await validate(uri, "--definitions", str(tmp_path))
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    assert status == 1
+    assert "/3303/0/5700 wrong type: Sensor Value must be a float, not 'warm'" in lines
+    assert "/3303/1 unreadable: /3303/0/5700 is not in /3303/1" in lines
+    assert "/33000/0/1 out of range: Level must be 0 to 9, not 12" in lines
+    assert lines[-1].startswith(f"{uri}: 0 devices, 3 instances")
+
+
+async def test_who_does_not_answer_or_cannot_be_asked_is_an_error_of_its_own() -> None:
+    status, out, err = await validate("coap://127.0.0.1:9")
+    assert (status, out) == (2, "")
+    assert "Connection refused" in err
+    status, _, err = await validate("127.0.0.1")
+    assert status == 2
+    assert "coap://" in err
