@@ -27,7 +27,7 @@ class Stranger(asyncio.DatagramProtocol):
     def __init__(self, answers: dict[str, tuple[bytes, int]]) -> None:
         self._answers = answers
 
-    def connection_made(self, transport: asyncio.DatagramTransport) -> None:
+    def connection_made(self, transport: Any) -> None:
         self._transport = transport
 
     def datagram_received(self, data: bytes, peer: Any) -> None:
