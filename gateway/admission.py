@@ -52,25 +52,40 @@ class Admission:
 
         Where it may not join, it is noted as a stranger.
         """
-        device = sighting.device
-        listed = self._rules().of(device).listed
-        if not listed and not self.remaining_s():
-            self.note(adapter, sighting, "not listed, and the join window is closed")
+        rules, device = self._rules(), sighting.device
+        sighting = self.strangers.complete(sighting)
+        if rules.of(device).listed:
+            return self._join(adapter, sighting, for_good=False)
+        if blocker := rules.blocker(adapter, sighting):
+            self.note(adapter, sighting, f"[[block]] keeps it out: {blocker}")
             return None
-        return self._join(adapter, sighting, through_window=not listed)
+        if (
+            self._identities.has_joined(device)
+            or rules.admits(adapter, sighting)
+            or self.remaining_s()
+        ):
+            return self._join(adapter, sighting, for_good=True)
+        no_pattern = "no [[admit]] fits, " if rules.admit else ""
+        self.note(adapter, sighting, f"not listed, {no_pattern}and the join window is closed")
+        return None
+
+    def blocks(self, adapter: str, sighting: Sighting) -> bool:
+        """Whether a device that has joined must go, now that it looks like this; then noted."""
+        if not (blocker := self._rules().blocker(adapter, sighting)):
+            return False
+        self.note(adapter, sighting, f"[[block]] keeps it out: {blocker}")
+        return True
 
     def refuse(self, adapter: str, device: DeviceId, reason: str) -> None:
         """Notes why a device that was seen is not bridged."""
-        known = self.strangers.get(device)
-        sighting = Sighting(device, known.name, known.rssi_dbm) if known else Sighting(device)
-        self.note(adapter, sighting, reason)
+        self.note(adapter, self.strangers.complete(Sighting(device)), reason)
 
     def note(self, adapter: str, sighting: Sighting, reason: str) -> bool:
         """Notes a stranger; True if the reason is news."""
         return self.strangers.note(adapter, sighting, reason, self._wall())
 
     def _join(
-        self, adapter: str, sighting: Sighting, *, through_window: bool
+        self, adapter: str, sighting: Sighting, *, for_good: bool
     ) -> tuple[Device, Remembered | None] | None:
         if len(self._store) > MAX_DEVICES:  # the gateway itself is one more
             reason = f"the gateway has {MAX_DEVICES} devices already"
@@ -87,7 +102,7 @@ class Admission:
             now,
         )
         try:
-            earlier = self._identities.keep(device, joined=through_window)
+            earlier = self._identities.keep(device, joined=for_good)
         except StateError as error:
             self._turn_away(adapter, sighting, f"its prefix cannot be kept: {error}")
             return None

@@ -77,6 +77,7 @@ def parse(text: str) -> Config:
         for name, section in REPEATED_SECTIONS.items()
     }
     faults += clashes(repeated)
+    faults += _unknown_adapters(repeated, list(points))
     adapters: dict[str, tuple[type[Adapter], Section]] = {}
     for name, content in data.items():
         if name not in points:
@@ -94,6 +95,16 @@ def parse(text: str) -> Config:
     if faults or not isinstance(general, GatewaySection):
         raise ConfigError("\n".join(faults))
     return Config(general, rules_of(core, repeated), adapters, retention_of(core))
+
+
+def _unknown_adapters(
+    repeated: Mapping[str, Sequence[Section]], known: Sequence[str]
+) -> Iterator[str]:
+    for name, sections in repeated.items():
+        for section in sections:
+            adapter = getattr(section, "adapter", None)
+            if adapter is not None and adapter not in known:
+                yield f"[{name}] adapter = {adapter!r}: unknown adapter{_nearest(adapter, known)}"
 
 
 def _repeated(

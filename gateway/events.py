@@ -11,11 +11,15 @@ from gateway.model import DeviceId, Path, Value
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """A device was heard. `name` is what it calls itself, unsanitised; `rssi_dbm` if measured."""
+    """A device was heard. `name` is what it calls itself, unsanitised; `rssi_dbm` if measured.
+
+    `services` are the UUIDs that it advertises, of 128 bits each, in lower case.
+    """
 
     device: DeviceId
     name: str = ""
     rssi_dbm: int | None = None
+    services: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

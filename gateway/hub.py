@@ -86,8 +86,11 @@ class Hub:
     # --- what southbound adapters say --------------------------------------------------------
 
     def seen(self, adapter: str, sighting: Sighting) -> bool:
-        """Notes a sighting; True if the device is admitted (listed, known, or it joins now)."""
+        """Notes a sighting; True if the device is admitted (known, or it joins now)."""
         if known := self.store.device(sighting.device):
+            if self.admission.blocks(adapter, sighting):
+                self._retire(known, "is blocked")
+                return False
             known = self._noted(known)
             if not known.name and sighting.name:
                 self._name(known, printable(sighting.name))
@@ -186,10 +189,12 @@ class Hub:
         told: list[str] = []
         for known in self.store.devices():
             rule = rules.of(known.id)
-            if known.id != GATEWAY and not self.identities.is_admitted(known.id, rules):
-                self.identities.retire(known, self.store.resources(known.id))
-                self._remove(known)
-                told.append(f"{known.id} (/{known.prefix}) is listed no more, so not bridged")
+            if known.id != GATEWAY and not self.identities.is_admitted(
+                known.id, known.adapter, rules
+            ):
+                is_blocked = self.identities.has_joined(known.id)
+                why = "is blocked" if is_blocked else "is listed no more"
+                told.append(self._retire(known, why))
                 continue
             if rule.prefix not in (None, known.prefix):
                 told.append(f"{known.id} stays at /{known.prefix} until the daemon is restarted")
@@ -269,6 +274,14 @@ class Hub:
                     self.withdraw(device, path)
         widened, changes = self._take(again)
         self._tell([*map(DeviceChanged, widened), *changes])
+
+    def _retire(self, known: Device, why: str) -> str:
+        """Bridges a device no more, without forgetting who it is; gives a sentence about it."""
+        self.identities.retire(known, self.store.resources(known.id))
+        self._remove(known)
+        sentence = f"{known.id} (/{known.prefix}) {why}, so not bridged"
+        log.info("%s", sentence)
+        return sentence
 
     def _remove(self, known: Device) -> None:
         self._intake.forget(known.id)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from gateway.errors import StateError
-from gateway.events import Availability, Device, Resource, State
+from gateway.events import Availability, Device, Resource, Sighting, State
 from gateway.model import GATEWAY, DeviceId
 from gateway.policy import Rules
 
@@ -76,7 +76,7 @@ class Identities:
             self._instances[known.device] = dict(known.instances)
             if known.joined:
                 self._joined.add(known.device)
-            if self.is_admitted(known.device, rules):
+            if self.is_admitted(known.device, known.adapter, rules):
                 admitted.append(known)
             elif known.device != GATEWAY:
                 self._dormant[known.device] = known
@@ -111,9 +111,15 @@ class Identities:
             log.error("%s: prefix %s is taken; it is /d%d instead", device, wanted, number)
         return f"d{number}"
 
-    def is_admitted(self, device: DeviceId, rules: Rules) -> bool:
-        """Whether the device has joined for good, or is listed."""
-        return device in self._joined or rules.of(device).listed
+    def is_admitted(self, device: DeviceId, adapter: str, rules: Rules) -> bool:
+        """Whether the device is listed, or has joined for good and is not blocked."""
+        return rules.of(device).listed or (
+            device in self._joined and not rules.blocker(adapter, Sighting(device))
+        )
+
+    def has_joined(self, device: DeviceId) -> bool:
+        """Whether the device once joined for good."""
+        return device in self._joined
 
     def retire(self, known: Device, resources: Sequence[Resource]) -> None:
         """The device is not bridged any more, but its prefix stays its own."""

@@ -6,7 +6,9 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+from gateway.events import Sighting
 from gateway.model import GATEWAY, DeviceId, Path, Value
+from gateway.patterns import DevicePattern, PathPattern
 
 MAX_JOIN_WINDOW_S = 3600.0
 """A join window longer than an hour is one that somebody forgot to close."""
@@ -47,31 +49,6 @@ class ReportOverride:
             rule.deadband if self.deadband is None else self.deadband,
             rule.min_interval_s if self.min_interval_s is None else self.min_interval_s,
             rule.max_interval_s if self.max_interval_s is None else self.max_interval_s,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class PathPattern:
-    """A path whose ids may be None, which is any; it covers all that lies below it."""
-
-    ids: tuple[int | None, ...]
-
-    @classmethod
-    def parse(cls, text: str) -> PathPattern:
-        """The pattern in `3303/*/5700`; ValueError otherwise."""
-        ids = Path.parse(text.replace("*", "0"))
-        marks = text.removeprefix("/").split("/")
-        if any("*" in mark and mark != "*" for mark in marks):
-            raise ValueError(f"* stands for a whole id, as in 3303/*/5700: {text!r}")
-        return cls(tuple(None if m == "*" else i for m, i in zip(marks, ids, strict=True)))
-
-    def __str__(self) -> str:
-        return "/".join("*" if i is None else str(i) for i in self.ids)
-
-    def covers(self, path: Path) -> bool:
-        """Whether `path` is what is meant, or lies below it."""
-        return len(path) >= len(self.ids) and all(
-            mine is None or mine == its for mine, its in zip(self.ids, path, strict=False)
         )
 
 
@@ -142,6 +119,18 @@ class Rules:
     report: ReportRule = ReportRule()
     max_age_s: float = 60.0
     resources: tuple[ResourceRule, ...] = ()
+    admit: tuple[DevicePattern, ...] = ()
+    block: tuple[DevicePattern, ...] = ()
+
+    def admits(self, adapter: str, sighting: Sighting) -> bool:
+        """Whether a device that looks like this may join by itself."""
+        return any(pattern.fits(adapter, sighting) for pattern in self.admit)
+
+    def blocker(self, adapter: str, sighting: Sighting) -> DevicePattern | None:
+        """What keeps a device that looks like this from being bridged; never one that is listed."""
+        if not self.block or self.of(sighting.device).listed:
+            return None
+        return next((p for p in self.block if p.fits(adapter, sighting)), None)
 
     def of(self, device: DeviceId) -> DeviceRule:
         """The device's own rule, or one that allows nothing."""

@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path as FilePath
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from gateway.model import GATEWAY, DeviceId, check_prefix, parse_device_id
+from gateway.patterns import DevicePattern, PathPattern, parse_id_pattern, parse_service
 from gateway.policy import (
     MAX_NAME,
     DeviceRule,
-    PathPattern,
     ReportOverride,
     ReportRule,
     ResourceRule,
@@ -133,8 +133,46 @@ class DeviceReport(Section):
     max_interval: Duration | None = None
 
 
+class _PatternSection(Section):
+    reload: ClassVar[Reload] = Reload.LIVE
+    id: Annotated[str, AfterValidator(parse_id_pattern)] | None = Field(
+        None, examples=["ble:00-24-be-*"]
+    )
+    """Its identity, where * stands for any rest: lowpan:00124b* for an EUI-64."""
+    name: str | None = Field(None, examples=["Weather*"])
+    """What it calls itself; * and ? are wildcards, letter case does not count."""
+    service: Annotated[str, AfterValidator(parse_service)] | None = Field(None, examples=["181a"])
+    """A service that it advertises, as a UUID of 16 or 128 bits."""
+    adapter: str | None = Field(None, examples=["ble"])
+    """Which adapter sees it."""
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.pattern == DevicePattern():
+            raise ValueError("say at least one of id, name, service, adapter")
+        return self
+
+    @property
+    def pattern(self) -> DevicePattern:
+        """The section as a rule."""
+        return DevicePattern(self.id, self.name, self.service, self.adapter)
+
+
+class AdmitSection(_PatternSection):
+    """Devices that join by themselves when they are seen; repeat the section for each kind. All
+    keys must fit. What has joined stays until `border-gateway forget`, or a [[block]]."""
+
+
+class BlockSection(_PatternSection):
+    """Devices that are not bridged, though they may have joined, or the join window is open. All
+    keys must fit. A device that has a [[device]] section is never blocked."""
+
+    name: str | None = Field(None, examples=["*TV*"])
+    """What it calls itself; * and ? are wildcards, letter case does not count."""
+
+
 class DeviceSection(Section):
-    """A device that may be bridged; repeat the section for each. Others join by `permit`."""
+    """A device that is bridged; repeat the section for each. Others join by `permit`."""
 
     reload: ClassVar[Reload] = Reload.LIVE
     id: Annotated[DeviceId, BeforeValidator(_device_id)] = Field(examples=["ble:00-24-be-80-4f-f1"])
@@ -165,6 +203,8 @@ CORE_SECTIONS: Mapping[str, type[Section]] = {
 }
 REPEATED_SECTIONS: Mapping[str, type[Section]] = {
     "resource": ResourceSection,
+    "admit": AdmitSection,
+    "block": BlockSection,
     "device": DeviceSection,
 }
 
@@ -175,6 +215,10 @@ def clashes(repeated: Mapping[str, Sequence[Section]]) -> Iterator[str]:
     for key in ("id", "prefix"):
         for value in _twice(getattr(device, key) for device in devices):
             yield f"[device] {key} = {value!r}: stands in several [[device]] sections"
+    block = _patterns(repeated["block"])
+    for number, pattern in enumerate(_patterns(repeated["admit"]), 1):
+        if pattern in block:
+            yield f"[admit #{number}] {pattern}: [[block]] says the same, and counts first"
     yield from _same_path("resource", repeated["resource"])
     for device in devices:
         yield from _same_path(f"{device.id}: device.resource", device.resource)
@@ -195,6 +239,8 @@ def rules_of(
         report=ReportRule(report.deadband, report.min_interval, report.max_interval),
         max_age_s=report.max_age,
         resources=_resource_rules(repeated["resource"]),
+        admit=_patterns(repeated["admit"]),
+        block=_patterns(repeated["block"]),
     )
 
 
@@ -222,6 +268,10 @@ def _resource_rules(sections: Iterable[Section]) -> tuple[ResourceRule, ...]:
         for each in sections
         if isinstance(each, ResourceSection)
     )
+
+
+def _patterns(sections: Iterable[Section]) -> tuple[DevicePattern, ...]:
+    return tuple(each.pattern for each in sections if isinstance(each, _PatternSection))
 
 
 def _override(section: DeviceReport | ResourceSection) -> ReportOverride:

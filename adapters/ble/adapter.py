@@ -151,7 +151,8 @@ class Ble:
         rssi_dbm = advertisement.rssi if advertisement.rssi != _NOT_MEASURED_DBM else None
         if self._is_due(device):
             name = advertisement.local_name or ble_device.name or ""
-            admitted = self._port.seen(Sighting(device, name, rssi_dbm))
+            services = tuple(uuid.lower() for uuid in advertisement.service_uuids)
+            admitted = self._port.seen(Sighting(device, name, rssi_dbm, services))
             if admitted:
                 self._admit(device)
             else:

@@ -22,10 +22,11 @@ from dbus_fast import Message, Variant
 from dbus_fast.errors import DBusError
 
 from adapters.sim.dbus import PROPERTIES, ObjectTree, Reply
-from adapters.sim.gatt import DEVICE, RemoteDevice, Subscriptions, bluez_error
+from adapters.sim.gatt import DEVICE, RemoteDevice, Subscriptions, bluez_error, long_uuid
 
 ADAPTER = "org.bluez.Adapter1"
 
+_SOME_SERVICES = AdvertisingData.Type.INCOMPLETE_LIST_OF_16_BIT_SERVICE_CLASS_UUIDS
 _CALLS_KEPT = 1000
 _OWN_ADDRESS = "C0:01:02:03:04:05"
 # bluetoothd gives up a connection attempt after about this long (kernel: 20 s for LE).
@@ -195,6 +196,8 @@ class Bluez:
         self, address: str, advertisement: Advertisement, rssi: Variant
     ) -> dict[str, Variant]:
         name = advertisement.data.get(AdvertisingData.Type.COMPLETE_LOCAL_NAME)
+        advertised = advertisement.data.get(_SOME_SERVICES)
+        services = advertised if isinstance(advertised, list) else []
         properties = {
             "Address": Variant("s", address),
             "AddressType": Variant("s", "random"),
@@ -204,7 +207,7 @@ class Bluez:
             "RSSI": rssi,
             "Connected": Variant("b", value=False),
             "ServicesResolved": Variant("b", value=False),
-            "UUIDs": Variant("as", []),
+            "UUIDs": Variant("as", [long_uuid(uuid) for uuid in services]),
             "Adapter": Variant("o", self.path),
         }
         if name:

@@ -88,7 +88,7 @@ class RemoteDevice:
             if _stopping():
                 raise
             return  # the link went; its disconnection tells the clients
-        uuids = [_long(service.uuid) for service in self._peer.services]
+        uuids = [long_uuid(service.uuid) for service in self._peer.services]
         self._tree.change(
             self.path,
             DEVICE,
@@ -135,7 +135,7 @@ class RemoteDevice:
         known = path in self._tree.objects
         if not known:
             properties = {
-                "UUID": Variant("s", _long(service.uuid)),
+                "UUID": Variant("s", long_uuid(service.uuid)),
                 "Device": Variant("o", self.path),
                 "Primary": Variant("b", value=True),
                 "Includes": Variant("ao", []),
@@ -152,7 +152,7 @@ class RemoteDevice:
         if not known:
             flags = [name for bit, name in _FLAGS.items() if characteristic.properties & bit]
             properties = {
-                "UUID": Variant("s", _long(characteristic.uuid)),
+                "UUID": Variant("s", long_uuid(characteristic.uuid)),
                 "Service": Variant("o", service),
                 "Value": Variant("ay", b""),
                 "Flags": Variant("as", flags),
@@ -167,7 +167,7 @@ class RemoteDevice:
             self._attributes[descriptor_path] = descriptor
             if not known:
                 properties = {
-                    "UUID": Variant("s", _long(descriptor.type)),
+                    "UUID": Variant("s", long_uuid(descriptor.type)),
                     "Characteristic": Variant("o", path),
                     "Value": Variant("ay", b""),
                 }
@@ -222,7 +222,8 @@ def _notifies(characteristic: CharacteristicProxy[Any]) -> bool:
     return bool(characteristic.properties & wanted)
 
 
-def _long(uuid: UUID) -> str:
+def long_uuid(uuid: UUID) -> str:
+    """A UUID as BlueZ spells it: 128 bits, lower case."""
     if len(uuid.uuid_bytes) == 2:
         return f"{int.from_bytes(uuid.uuid_bytes, 'little'):08x}-0000-1000-8000-00805f9b34fb"
     return str(uuid.to_hex_str("-")).lower()

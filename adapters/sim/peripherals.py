@@ -25,6 +25,10 @@ ADVERTISING_INTERVAL_MS = 100.0
 _ATT_MTU = 23
 _JITTER_DB = 3
 _SHORT_UUIDS = 0xFFFF
+_SOME_SERVICES = AdvertisingData.Type.INCOMPLETE_LIST_OF_16_BIT_SERVICE_CLASS_UUIDS
+_ADVERTISEMENT = 31
+"""Octets of a legacy advertisement."""
+
 _WAITS_S = 10.0
 _HANG_UP_S = 3.0
 _STAYS_AWAKE_S = 2.0
@@ -120,12 +124,15 @@ class Peripheral:
                 for uuid, spots in module.services.items()
             ]
         )
+        room = _ADVERTISEMENT - 3 - (2 + len(module.name.encode())) - 2
+        shown = list(module.services)[: max(0, room // 2)]
         # The real ones put the name into the scan response, which bumble's link does not carry.
         self._device.advertising_data = bytes(
             AdvertisingData(
                 [
                     (AdvertisingData.Type.FLAGS, b"\x06"),
                     (AdvertisingData.Type.COMPLETE_LOCAL_NAME, module.name.encode()),
+                    (_SOME_SERVICES, b"".join(u.to_bytes(2, "little") for u in shown)),
                 ]
             )
         )

@@ -113,6 +113,7 @@ class Requests:
                     "id": s.device,
                     "name": s.name,
                     "rssi_dbm": s.rssi_dbm,
+                    "services": s.services,
                     "adapter": s.adapter,
                     "reason": s.reason,
                     "at": s.at,

@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 
 from adapters.ble import adapter
+from adapters.ble.uuids import long_uuid
 from adapters.sim import modules
 from adapters.sim.modules import POWER_METER_RELAY, WEATHER_STATION, sensor
 from adapters.sim.peripherals import Module, Spot
@@ -161,6 +162,8 @@ async def test_every_advertisement_is_a_sighting_but_not_too_often(
         await r.bench.bluez.heard(WEATHER_STATION.address, 20)
         assert Counter(s.device for s in r.port.sightings) == {STATION: 1, RELAY: 1}
         assert {s.name for s in r.port.sightings} == {"WeatherStation", "PowerMeterRelay"}
+        services = {s.device: s.services for s in r.port.sightings}
+        assert services[STATION] == tuple(map(long_uuid, WEATHER_STATION.services))
 
 
 async def test_a_device_that_is_not_admitted_is_never_connected() -> None:
