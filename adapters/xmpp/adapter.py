@@ -51,7 +51,7 @@ class Xmpp:
         control = Control(port, self._roles, time.monotonic)
         self._commands = AdHoc(control, time.monotonic)
         self._chat = Chat(control, time.monotonic)
-        self._things = Things(control, time.time)
+        self._things = Things(control, time.time, time.monotonic)
         if self._roles.domains and config.access == "whitelist":
             log.warning(
                 "a pubsub whitelist holds accounts, no domains: %s may use commands, but to "
@@ -71,6 +71,7 @@ class Xmpp:
             event = await self._port.outbox.take()
             self._publisher.absorb(event)
             self._chat.absorb(event)
+            self._things.absorb(event)
 
     async def _keep_connected(self) -> None:
         loop = asyncio.get_running_loop()

@@ -11,6 +11,7 @@ from datetime import datetime
 from adapters.xmpp import stanzas
 from adapters.xmpp.access import Roles
 from adapters.xmpp.chat import Chat
+from adapters.xmpp.errors import NoAnswer, StanzaError
 from adapters.xmpp.iot.things import Things
 from adapters.xmpp.session import Session
 from gateway.model import printable
@@ -19,6 +20,10 @@ log = logging.getLogger(__name__)
 
 NEWS_EVERY_S = 1.0
 """How often those who watch something are written to: what changes within is one message."""
+
+PROBE_EVERY_S = 60.0
+PROBE_TIMEOUT_S = 5.0
+"""How often those who subscribed to events are asked whether they are still there."""
 
 MAX_AT_A_TIME = 16
 """Lines being answered; each may take ten seconds of a radio. More are not answered."""
@@ -40,6 +45,7 @@ class Talks:
             group.create_task(self._messages(group))
             group.create_task(self._presences())
             group.create_task(self._news())
+            group.create_task(self._probe())
 
     async def _messages(self, group: asyncio.TaskGroup) -> None:
         inbox = self._session.listen("message")
@@ -87,6 +93,18 @@ class Talks:
                 self._session.send(stanzas.chat(asker, text))
             for asker, content in self._things.news():
                 self._session.send(stanzas.message(asker, content))
+
+    async def _probe(self) -> None:
+        """Finds those who left unseen: what is sent to them would be stored, and never bounce."""
+        while True:
+            await asyncio.sleep(PROBE_EVERY_S)
+            for follower in self._things.followers():
+                try:
+                    question = stanzas.disco_info()
+                    await self._session.ask("get", follower, question, PROBE_TIMEOUT_S)
+                except (StanzaError, NoAnswer) as error:
+                    log.debug("%s is gone: %s", printable(follower), error)
+                    self._gone(follower)
 
 
 def _delay_s(stamp: str, now: float) -> float:

@@ -1,20 +1,21 @@
-"""Answers the requests of the dialect: reads, sets, and tells what can be read and set."""
+"""Answers the requests of the dialect: reads, sets, subscribes, tells what can be read and set."""
 
 from __future__ import annotations
 
 import logging
 import xml.etree.ElementTree as ET
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 
 from adapters.xmpp.control import OPERATOR, READER, Control
 from adapters.xmpp.errors import StanzaError
-from adapters.xmpp.iot import dialect, parameters, readout
-from adapters.xmpp.iot.dialect import CONTROL, INTERFACES, ROOTS, SENSOR_DATA
+from adapters.xmpp.iot import dialect, events, parameters, readout
+from adapters.xmpp.iot.dialect import CONTROL, EVENTS, INTERFACES, ROOTS, SENSOR_DATA
+from adapters.xmpp.iot.events import Events
 from adapters.xmpp.iot.fields import Field, fields, interfaces
 from adapters.xmpp.iot.readout import Node, Query
 from gateway.errors import CommandError, InvalidValue
-from gateway.events import Device, State
-from gateway.model import Path, Value
+from gateway.events import Device, Event, State
+from gateway.model import DeviceId, Path, Value
 
 log = logging.getLogger(__name__)
 
@@ -27,9 +28,13 @@ Handler = Callable[[str, ET.Element], Awaitable[ET.Element | None]]
 class Things:
     """The devices as nodes. `asker` is the full JID that the server stamped."""
 
-    def __init__(self, control: Control, wall: Callable[[], float]) -> None:
+    def __init__(
+        self, control: Control, wall: Callable[[], float], monotonic: Callable[[], float]
+    ) -> None:
         self._control = control
         self._wall = wall
+        self._monotonic = monotonic
+        self._events = Events()
         self._readouts: dict[tuple[str, str], Iterator[ET.Element]] = {}
 
     @property
@@ -38,19 +43,31 @@ class Things:
         answers: Mapping[str, Handler] = {
             f"{SENSOR_DATA}}}req": self._read,
             f"{SENSOR_DATA}}}cancel": self._cancel,
+            f"{EVENTS}}}subscribe": self._subscribe,
+            f"{EVENTS}}}unsubscribe": self._unsubscribe,
             f"{CONTROL}}}set": self._set,
             f"{CONTROL}}}getForm": self._form,
             f"{INTERFACES}}}getInterfaces": self._interfaces,
         }
         return {f"{{{root}{n}": handler for root in ROOTS for n, handler in answers.items()}
 
+    def absorb(self, event: Event) -> None:
+        """Notes what those who subscribed are to be told."""
+        self._events.absorb(event)
+
+    def followers(self) -> set[str]:
+        """Who is told of events, by full JID."""
+        return self._events.askers()
+
     def gone(self, asker: str) -> None:
         """Somebody is offline, or cannot be reached: a full JID, or an account with all of its."""
+        self._events.gone(asker)
         for key in [k for k in self._readouts if asker in {k[0], k[0].partition("/")[0]}]:
             del self._readouts[key]
 
     def reset(self) -> None:
         """A new session begins: those who asked in the last one were told that we are gone."""
+        self._events.clear()
         self._readouts.clear()
 
     def news(self) -> Iterator[tuple[str, ET.Element]]:
@@ -61,6 +78,11 @@ class Things:
                 del self._readouts[key]
             if part is not None:
                 yield key[0], part
+        for asker, query, nodes in self._events.due(self._fields_of, self._monotonic()):
+            parts = readout.responses(query, self._nodes(nodes))
+            if (part := next(parts)).get("more"):
+                self._readouts[asker, query.id] = parts
+            yield asker, part
 
     # --- reading ---------------------------------------------------------------------------------
 
@@ -89,10 +111,26 @@ class Things:
         root = ET.Element(f"{{{space}}}interfaces")
         if node := asked.get("id"):
             device = self._control.device(asker, node)
-            for name in interfaces(self._fields(device)):
+            for name in interfaces(self._fields_of(device.id)):
                 ref = dialect.sibling(space, f"iot:hi:{name}:1.0")
                 ET.SubElement(root, f"{{{space}}}interface", {"ref": ref})
         return root
+
+    # --- events ----------------------------------------------------------------------------------
+
+    async def _subscribe(self, asker: str, asked: ET.Element) -> ET.Element:
+        self._control.check(asker, READER)
+        wanted = events.parse(asked, self._wall())
+        nodes = [self._control.device(asker, node).id for node in wanted.query.nodes]
+        if nodes:  # a concentrator reads nothing where no node is named
+            self._events.subscribe(asker, wanted, nodes, self._fields_of, self._monotonic())
+        return readout.notice(wanted.query.namespace, "accepted", wanted.query.id)
+
+    async def _unsubscribe(self, asker: str, asked: ET.Element) -> None:
+        self._control.check(asker, READER)
+        id = dialect.identity(asked)
+        self._events.unsubscribe(asker, id)
+        self._readouts.pop((asker, id), None)
 
     # --- setting ---------------------------------------------------------------------------------
 
@@ -117,7 +155,7 @@ class Things:
     def _values(
         self, space: str, device: Device, wanted: Sequence[parameters.Parameter]
     ) -> Mapping[Path, Value]:
-        known = {f.name: f for f in self._fields(device) if f.controllable}
+        known = {f.name: f for f in self._fields_of(device.id) if f.controllable}
         values: dict[Path, Value] = {}
         for parameter in wanted:
             field = known.get(parameter.name)
@@ -133,7 +171,7 @@ class Things:
         self._control.check(asker, OPERATOR)
         devices = self._named(asker, dialect.nodes(asked))
         title = ", ".join(device.name or device.prefix for device in devices)
-        return parameters.control_form(title, [self._fields(device) for device in devices])
+        return parameters.control_form(title, [self._fields_of(device.id) for device in devices])
 
     def _named(self, asker: str, nodes: Sequence[str]) -> Sequence[Device]:
         if not nodes:
@@ -144,9 +182,15 @@ class Things:
 
     def _node(self, device: Device) -> Node:
         doubtful = device.availability.state in {State.OFFLINE, State.UNKNOWN}
-        return Node(device.id, tuple(self._fields(device)), doubtful)
+        return Node(device.id, tuple(self._fields_of(device.id)), doubtful)
 
-    def _fields(self, device: Device) -> Sequence[Field]:
+    def _nodes(self, ids: Iterable[DeviceId]) -> Iterator[Node]:
+        """Those that are still there."""
+        found = (self._control.port.device_by_id(id) for id in ids)
+        return (self._node(device) for device in found if device)
+
+    def _fields_of(self, device: DeviceId) -> Sequence[Field]:
         port = self._control.port
-        resources = port.resources(device.id)
-        return fields(resources, port.registry, lambda path: port.writable(device.id, path))
+        return fields(
+            port.resources(device), port.registry, lambda path: port.writable(device, path)
+        )

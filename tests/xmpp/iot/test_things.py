@@ -66,15 +66,15 @@ async def refusal(peer: Peer, kind: str, content: str) -> tuple[str, ET.Element 
     return refused.value.condition, detail
 
 
-def heard(peer: Peer) -> list[ET.Element]:
+def heard(peer: Peer, space: str = "urn:nf:iot:sd:1.0") -> list[ET.Element]:
     """What the peer is told in messages from now on."""
     told: list[ET.Element] = []
 
     def take(message: Any) -> None:
-        told.extend(message.xml.findall("{urn:nf:iot:sd:1.0}resp"))
+        told.extend(message.xml.findall(f"{{{space}}}resp"))
         peer.changed()
 
-    matcher = MatchXPath("{jabber:client}message/{urn:nf:iot:sd:1.0}resp")
+    matcher = MatchXPath(f"{{jabber:client}}message/{{{space}}}resp")
     peer.register_handler(Callback("responses", matcher, take))
     return told
 
