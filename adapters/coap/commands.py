@@ -17,7 +17,7 @@ from aiocoap.numbers.optionnumbers import OptionNumber
 from aiocoap.pipe import Pipe
 from aiocoap.tokenmanager import TokenManager
 
-from adapters.coap import datagram
+from adapters.coap import datagram, history
 from adapters.coap.datagram import Datagram
 from adapters.coap.messages import Code, Peer, Refusal, Response, refused
 from adapters.coap.observe import UPPER_HALF
@@ -201,6 +201,8 @@ class Site:
             origin=remote.hostinfo,
             secure=getattr(remote, "secure", False),
         )
+        if history.asked(request):
+            return await self._server.history(request)
         if request.code == Code.GET:
             return self._server.read(request)
         return await self._server.command(request)

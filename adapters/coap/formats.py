@@ -79,6 +79,8 @@ def _octets(items: Sequence[Item]) -> bytes:
 def _records(items: Sequence[Item]) -> tuple[list[senml.Record], str]:
     """The items as records, and what the names of all begin with, down to the instance."""
     records = [senml.Record(item.name, item.value, item.unit, item.at) for item in items]
+    if len({item.name for item in items}) == 1 < len(items):  # one resource at many times
+        return records, items[0].name
     instances = {(item.prefix, item.path.upto(2)) for item in items}
     if len({(prefix, path.object) for prefix, path in instances}) != 1:
         return records, ""

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from aiocoap import Context
 
-from adapters.coap import datagram
+from adapters.coap import datagram, history
 from adapters.coap.blocks import narrowed
 from adapters.coap.commands import Commands
 from adapters.coap.datagram import Datagram, Type
@@ -162,12 +162,13 @@ class Front:
         if request.echo and room < math.inf:
             self._verified.take(peer, request.echo, self._loop.time())
             room = self._room(data, peer)
-        if request.code == Code.GET or (request.code == Code.FETCH and not request.block1):
+        at_once = request.code == Code.GET and not history.asked(request)
+        if at_once or (request.code == Code.FETCH and not request.block1):
             response = self._read(request, message, peer, room)
             if request.code == Code.GET and not datagram.unwanted(message.options, response.code):
                 self._prepare(request, response, data)
             self._answer(message, response, peer)
-        elif room < math.inf:  # a fetch in blocks: nobody can tell how long its answer becomes
+        elif room < math.inf:  # nobody can tell yet how long the answer becomes
             self._answer(message, self._challenge(peer), peer)
         elif reason := self._commands.take(message, data, peer, self._loop.time()):
             self._port.count("coap_commands_refused")

@@ -6,12 +6,13 @@ One for all listeners; knows no datagram and no socket.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain
 
-from adapters.coap import composite, content, formats, links, tree
+from adapters.coap import composite, content, formats, history, links, tree
 from adapters.coap.attributes import NONE, Attached, Attributes, in_force, requested
 from adapters.coap.blocks import Downloads, Uploads, tagged, tagged_format
 from adapters.coap.messages import (
@@ -27,7 +28,7 @@ from adapters.coap.observe import Observed
 from adapters.coap.tree import Target
 from gateway.errors import GatewayError, InvalidValue, NotAllowed, NotFound, WritesDisabled
 from gateway.events import Device, Execute, Resource, Write
-from gateway.model import DeviceId, Path
+from gateway.model import GATEWAY, DeviceId, Operations, Path
 from gateway.ports import NorthPort
 
 WELL_KNOWN_CORE = (".well-known", "core")
@@ -41,7 +42,8 @@ LINKS_MAX_AGE_S = 60
 class Server:
     """What all listeners of the adapter share: the tree, the links, the transfers under way."""
 
-    def __init__(self, port: NorthPort) -> None:
+    def __init__(self, port: NorthPort, wall: Callable[[], float] = time.time) -> None:
+        self._wall = wall
         self.attached = Attached()
         self.watchers: list[Callable[[DeviceId, Path], None]] = []
         self._port = port
@@ -57,11 +59,23 @@ class Server:
         try:
             self._check_preconditions(request)
             whole = self._downloads.resume(request) or tagged(self._content(request, form))
-            if whole.etag in request.etags and not request.later_block:
-                return replace(whole, code=Code.VALID, payload=b"", format=None)
-            return self._downloads.cut(request, whole)
+            return self._shown(request, whole)
         except GatewayError as error:
             return refused(error)
+
+    async def history(self, request: Request) -> Response:
+        """Answers a GET of the past, from the journal."""
+        try:
+            self._check_preconditions(request)
+            whole = self._downloads.resume(request) or tagged(await self._past(request))
+            return self._shown(request, whole)
+        except GatewayError as error:
+            return refused(error)
+
+    def _shown(self, request: Request, whole: Response) -> Response:
+        if whole.etag in request.etags and not request.later_block:
+            return replace(whole, code=Code.VALID, payload=b"", format=None)
+        return self._downloads.cut(request, whole)
 
     def _content(self, request: Request, form: Format | None) -> Response:
         if request.code == Code.FETCH:
@@ -80,6 +94,24 @@ class Server:
         form = content.choose(request.accept if form is None else form, target, resources)
         payload = formats.write(self._items(target.device, resources), form, target.path)
         return Response(Code.CONTENT, payload, form, max_age_s=max_age_s)
+
+    async def _past(self, request: Request) -> Response:
+        target = tree.locate(self._port, request.path)
+        if target.device.id == GATEWAY:
+            raise NotFound("of the gateway itself no history is kept")
+        tree.readable(self._port, target)
+        if request.observe == 0:
+            raise InvalidValue("the past cannot be observed")
+        start, end = history.period(request.query, self._wall())
+        form = history.choose(request.accept)
+        entries = await self._port.history(target.device.id, target.path, start, end)
+        resources = [
+            Resource(entry.path, entry.value, entry.at)
+            for entry in history.page(entries)
+            if tree.allows(self._port.registry, entry.path, Operations.READ)
+        ]
+        payload = formats.write(self._items(target.device, resources), form)
+        return Response(Code.CONTENT, payload, form, max_age_s=0)
 
     def _read_composite(self, request: Request, form: Format | None) -> Response:
         if request.path:

@@ -9,10 +9,11 @@ from gateway.senml.formats import (
     to_json,
     to_xml,
 )
-from gateway.senml.records import Pack, Record
+from gateway.senml.records import RELATIVE_BELOW_S, Pack, Record
 
 __all__ = [
     "NAMESPACE",
+    "RELATIVE_BELOW_S",
     "Pack",
     "Record",
     "from_cbor",
