@@ -4,15 +4,17 @@
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: demo test lint format registry bench-coap bench-lowpan clean
+.PHONY: demo test lint format deb container registry bench-coap bench-lowpan clean
 
 demo: $(VENV)/.demo
 	@tools/need prosody=prosody dbus-daemon=dbus coap-client-notls=libcoap3-bin
 	@$(VENV)/bin/border-gateway demo
 
-test: lint
+test: $(VENV)/.dev
 	@tools/need prosody=prosody openssl=openssl dbus-daemon=dbus coap-client-notls=libcoap3-bin \
-		tshark=tshark node=nodejs npm=npm cc=build-essential taskset=util-linux
+		tshark=tshark node=nodejs npm=npm cc=build-essential taskset=util-linux \
+		systemd-analyze=systemd
+	@$(MAKE) --jobs=3 --output-sync=target lint deb container  # two of them wait for the network
 	$(PY) -m pytest -n 3 --dist loadfile
 
 lint: $(VENV)/.dev
@@ -24,6 +26,20 @@ lint: $(VENV)/.dev
 format: $(VENV)/.dev
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
+
+# dist/border-gateway_*.deb, for the Debian release and architecture of this machine.
+deb: dist/.deb
+
+dist/.deb: $(shell find gateway adapters packaging systemd config docs -type f ! -name '*.pyc') \
+		pyproject.toml README.md CHANGELOG.md | $(PY)
+	@tools/need /usr/bin/python3=python3
+	@packaging/deb/build $(PY)
+	@touch $@
+
+# Makes and tells the folder that the tests boot, with systemd as PID 1; only root can.
+container:
+	@[ $$(id -u) != 0 ] || tools/need mmdebstrap=mmdebstrap systemd-nspawn=systemd-container
+	@[ $$(id -u) != 0 ] || tests/system/debian-root container systemd-sysv python3
 
 # The CoAP server against libcoap, node-coap and plain aiocoap, a quarter of an hour long;
 # BENCH=--quick makes it two minutes.

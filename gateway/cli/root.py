@@ -40,7 +40,7 @@ def _foreign() -> Mapping[str, Callable[[], click.Command]]:
 @click.option(
     "--socket",
     "socket_file",
-    type=click.Path(path_type=FilePath),
+    type=click.Path(path_type=FilePath, readable=False),
     envvar="BORDER_GATEWAY_SOCKET",
     default=DEFAULT_SOCKET,
     show_default=True,
