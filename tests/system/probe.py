@@ -31,9 +31,7 @@ def main() -> None:
         "writable code": lambda: mmap.mmap(-1, 4096, prot=writing).close(),
         "change the clock": lambda: time.clock_settime(time.CLOCK_REALTIME, 0),
     }
-    status = dict(
-        line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines()
-    )
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     facts = {
         "user": os.getuid(),
         "credential": (credentials / "xmpp-password").read_text().strip(),

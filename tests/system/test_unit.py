@@ -17,4 +17,3 @@ def test_the_unit_is_as_confined_as_promised() -> None:
     )
     assert done.returncode == 0, done.stdout
     assert done.stderr == ""  # an unknown key, which systemd would ignore
-
