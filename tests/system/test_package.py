@@ -30,7 +30,14 @@ def versions(packages: FilePath, tmp_path_factory: pytest.TempPathFactory) -> Fi
     control.write_text(control.read_text().replace("\nVersion: ", "\nVersion: 9:"))
     with (content / CONFIG.lstrip("/")).open("a") as config:
         config.write("# A later version knows more.\n")
-    build = ["dpkg-deb", "-Znone", "--root-owner-group", "--build", content, folder / "2.deb"]
+    build: list[str | FilePath] = [
+        "dpkg-deb",
+        "-Znone",
+        "--root-owner-group",
+        "--build",
+        content,
+        folder / "2.deb",
+    ]
     subprocess.run(build, check=True, stdout=subprocess.DEVNULL)
     return folder
 
