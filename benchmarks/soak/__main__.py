@@ -1,0 +1,186 @@
+"""`python -m benchmarks.soak [--seconds 600] [--devices 1000] [--changes 200]`; see README.md."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TypeVar
+
+from adapters.sim.prosody import ThrowawayProsody
+from adapters.xmpp.session import Account
+from benchmarks.soak.clients import Observers, XmppReader, differences, read_all
+from benchmarks.soak.daemon import Daemon, Plan, daemon
+from tests.xmpp.servers import Line, line_to
+
+OBSERVERS = 100
+AT_REST_S = 180.0
+"""How long all may take to agree in the end: an adapter that failed often starts within 75 s."""
+
+GRACE_S = 10.0
+SETTINGS = "pubsub_max_items = 2000"
+"""The directory has an item a device."""
+
+LINE_LIFE_S = 45.0
+"""How long the connection to the XMPP server lives on average."""
+
+Found = TypeVar("Found")
+
+
+async def main(plan: Plan) -> bool:
+    """Runs it all and prints what was seen; True if nothing was lost, leaked or stuck."""
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        accounts = {"gateway": "gateway-pw", "reader": "reader-pw"}
+        prosody = await stack.enter_async_context(
+            ThrowawayProsody(accounts, admins=["gateway"], settings=SETTINGS)
+        )
+        line = await stack.enter_async_context(line_to(prosody.port))
+        (folder / "password").write_text("gateway-pw\n", "utf-8")
+        xmpp = f"""
+[xmpp]
+jid = "gateway@localhost"
+password_file = "{folder}/password"
+host = "127.0.0.1"
+port = {line.port}
+ca_file = "{prosody.ca_file}"
+roles = {{ "reader@localhost" = "reader" }}
+"""
+        under = await stack.enter_async_context(
+            daemon(plan, folder, (_free_port(), _free_port()), xmpp)
+        )
+        numbers = list(range(1, plan.devices + 1))
+        observers = Observers(under.coap, random.sample(numbers, min(OBSERVERS, plan.devices)))
+        account = Account(
+            "reader@localhost/soak", "reader-pw", "127.0.0.1", prosody.port, ca_file=prosody.ca_file
+        )
+        reader = XmppReader(account)
+        await stack.enter_async_context(observers.watching())
+        await stack.enter_async_context(reader.following())
+        prober = await _prober(under)
+        memory = await _meanwhile(plan, under, line)
+        answers = await _end(prober)
+        truth = await _until(under.truth, AT_REST_S)
+        wrong = ["the devices never came to rest"]
+        if truth:
+            wrong = await _agree(truth, under, observers, reader)
+        _print(plan, under, memory, answers, observers, reader, wrong)
+        if wrong:
+            Path("soak.log").write_text(under.log(), "utf-8")
+            print("the daemon's log is kept as soak.log")
+        return not wrong
+
+
+async def _meanwhile(plan: Plan, under: Daemon, line: Line) -> list[tuple[float, float]]:
+    """Cuts the line to the XMPP server now and then; gives times and memory in MB."""
+    memory: list[tuple[float, float]] = []
+    cut_at = time.time() + random.expovariate(1 / LINE_LIFE_S)
+    while (now := time.time()) < plan.until:
+        memory.append((now, under.resident_mb()))
+        if now > cut_at:
+            line.cut()
+            cut_at = now + random.expovariate(1 / LINE_LIFE_S)
+        await asyncio.sleep(1.0)
+    return memory
+
+
+async def _agree(
+    truth: Mapping[int, Mapping[str, object]],
+    under: Daemon,
+    observers: Observers,
+    reader: XmppReader,
+) -> list[str]:
+    """Waits until all clients believe what is so; gives what they still get wrong."""
+
+    def told() -> list[str]:
+        return [
+            *(f"observer: {each}" for each in differences(truth, observers.seen, all_of=False)),
+            *(f"XMPP: {each}" for each in differences(truth, reader.seen, all_of=True)),
+        ]
+
+    await _until(lambda: not told(), AT_REST_S)
+    read = await read_all(under.coap, list(truth))
+    return [*told(), *(f"CoAP: {each}" for each in differences(truth, read, all_of=True))]
+
+
+async def _until(condition: Callable[[], Found], seconds: float) -> Found:
+    deadline = time.monotonic() + seconds
+    while not (found := condition()) and time.monotonic() < deadline:
+        await asyncio.sleep(0.5)
+    return found
+
+
+def _slope(memory: list[tuple[float, float]]) -> float:
+    """Megabytes an hour, by least squares over the second half."""
+    half = memory[len(memory) // 2 :]
+    at = sum(t for t, _ in half) / len(half)
+    mean = sum(m for _, m in half) / len(half)
+    spread = sum((t - at) ** 2 for t, _ in half)
+    return 3600 * sum((t - at) * (m - mean) for t, m in half) / spread if spread else 0.0
+
+
+async def _prober(under: Daemon) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "benchmarks.soak.prober", str(under.coap), "s1/3303/0/5700",
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+
+
+async def _end(prober: asyncio.subprocess.Process) -> dict[str, float]:
+    async with asyncio.timeout(GRACE_S):
+        out, _ = await prober.communicate(b"\n")
+    figures: dict[str, float] = json.loads(out)
+    return figures
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _print(
+    plan: Plan,
+    under: Daemon,
+    memory: list[tuple[float, float]],
+    answers: dict[str, float],
+    observers: Observers,
+    reader: XmppReader,
+    wrong: list[str],
+) -> None:
+    log, highest = under.log(), max(m for _, m in memory)
+    rows = {
+        "devices, changes a second, seconds": f"{plan.devices}, {plan.changes:g}, {plan.seconds:g}",
+        "start to READY": f"{under.ready_s:.2f} s",
+        "adapters that failed": str(log.count("; starts again within")),
+        "of them by a bug": str(log.count("unexpected error")),
+        "CoAP answers": ", ".join(f"{k} {v:.4g}" for k, v in answers.items()) + " (ms)",
+        "observers": f"{observers.told} notifications, {observers.registered} registrations",
+        "XMPP": f"{reader.told} updates",
+        "memory first, highest, last": f"{memory[0][1]:.1f}, {highest:.1f}, {memory[-1][1]:.1f} MB",
+        "its slope in the second half": f"{_slope(memory):+.1f} MB/h",
+        "values that differ at rest": str(len(wrong)),
+    }
+    for name, value in rows.items():
+        print(f"{name:38} {value}")
+    for each in wrong[:10]:
+        print(f"  {each}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seconds", type=float, default=600.0)
+    parser.add_argument("--devices", type=int, default=1000)
+    parser.add_argument("--changes", type=float, default=200.0)
+    given = parser.parse_args()
+    agreed = Plan(given.devices, given.changes, given.seconds, time.time() + given.seconds)
+    sys.exit(0 if asyncio.run(main(agreed)) else 1)

@@ -1,0 +1,144 @@
+"""The daemon under soak: the real one, with failing adapters that join it by entry point."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import re
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.soak.adapter import Soak
+
+ROOT = Path(__file__).parent.parent.parent
+RADIOS = 4
+"""Adapters that share the devices; each fails on its own."""
+
+START_S = 60.0
+STOP_S = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is run: so many devices, changes a second, seconds, and until when all goes on."""
+
+    devices: int
+    changes: float
+    seconds: float
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """The running process, where it listens, and how long it took to say that it is ready."""
+
+    pid: int
+    folder: Path
+    coap: int
+    status: int
+    ready_s: float
+
+    def resident_mb(self) -> float:
+        """Its resident memory."""
+        text = Path(f"/proc/{self.pid}/status").read_text("ascii")
+        match = re.search(r"VmRSS:\s+(\d+) kB", text)
+        return int(match[1]) / 1024 if match else 0.0
+
+    def truth(self) -> Mapping[int, Mapping[str, object]] | None:
+        """What the devices hold at rest; None while any of them does not rest."""
+        files = [self.folder / f"truth{radio}.json" for radio in range(RADIOS)]
+        if not all(file.exists() for file in files):
+            return None
+        parts = [json.loads(file.read_text("utf-8")) for file in files]
+        return {int(number): values for part in parts for number, values in part.items()}
+
+    def log(self) -> str:
+        """What it logged."""
+        return (self.folder / "log").read_text("utf-8", errors="replace")
+
+
+@asynccontextmanager
+async def daemon(
+    plan: Plan, folder: Path, ports: tuple[int, int], xmpp: str
+) -> AsyncIterator[Daemon]:
+    """The daemon as a process; `ports` are CoAP's and the status page's."""
+    _install_adapters(folder)
+    coap, status = ports
+    (folder / "gateway.toml").write_text(_configuration(plan, folder, coap, status, xmpp), "utf-8")
+    notify = str(folder / "notify")
+    with (
+        (folder / "log").open("wb") as log,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told,
+    ):
+        told.bind(notify)
+        told.setblocking(False)
+        started = time.monotonic()
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "gateway", "run",
+            "--config", str(folder / "gateway.toml"), "--state", str(folder / "state"),
+            cwd=ROOT, stdout=log, stderr=log,
+            env={"PYTHONPATH": f"{folder}:{ROOT}", "NOTIFY_SOCKET": notify},
+        )  # fmt: skip
+        try:
+            await _ready(process, told)
+            yield Daemon(process.pid, folder, coap, status, time.monotonic() - started)
+        finally:
+            if process.returncode is None:
+                process.terminate()
+                async with asyncio.timeout(STOP_S):
+                    await process.wait()
+
+
+async def _ready(process: asyncio.subprocess.Process, told: socket.socket) -> None:
+    """Waits for READY=1, as systemd does."""
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(START_S):
+        while process.returncode is None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    if b"READY=1" in await loop.sock_recv(told, 4096):
+                        return
+    raise RuntimeError("the daemon ended at once; its log says why")
+
+
+def _install_adapters(folder: Path) -> None:
+    """As a package of another author would: metadata with entry points, on the path."""
+    package = folder / "soak-1.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: soak\nVersion: 1\n", "utf-8")
+    names = "\n".join(f"soak{r} = {Soak.__module__}:{Soak.__name__}" for r in range(RADIOS))
+    (package / "entry_points.txt").write_text(f"[border_gateway.adapters]\n{names}\n", "utf-8")
+
+
+def _configuration(plan: Plan, folder: Path, coap: int, status: int, xmpp: str) -> str:
+    share = plan.devices // RADIOS
+    radios = "".join(
+        f"""
+[soak{radio}]
+first = {1 + radio * share}
+devices = {share}
+changes = {plan.changes / RADIOS}
+life = "{plan.seconds / 4:.0f}s"
+until = {plan.until}
+truth = "{folder}/truth{radio}.json"
+"""
+        for radio in range(RADIOS)
+    )
+    listed = "".join(
+        f'\n[[device]]\nid = "sim:{number:016x}"\nprefix = "s{number}"\n'
+        for number in range(1, 1 + RADIOS * share)
+    )
+    return f"""
+[gateway]
+socket = "{folder}/control.sock"
+[coap]
+listen = ["127.0.0.1:{coap}"]
+{xmpp}
+{radios}
+{listed}"""
