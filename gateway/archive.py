@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from gateway.database import BUSY_TIMEOUT_S
 from gateway.errors import Busy, StateError
 from gateway.events import Entry
 from gateway.journal import Batch, Query
 from gateway.model import DeviceId, Path
 from gateway.policy import Retention
-from gateway.state import BUSY_TIMEOUT_S, StateDatabase, text_of, value_from
+from gateway.state import StateDatabase, text_of, value_from
 
 PIECE = 1_000
 """Entries that one transaction writes or deletes: a few milliseconds, in which others wait."""

@@ -12,8 +12,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 
+from gateway.database import BACKED_UP, FILE_NAME, MIGRATIONS, lock_folder
 from gateway.errors import StateError
-from gateway.state import BACKED_UP, FILE_NAME, MIGRATIONS, lock_folder
 
 _BESIDE = ("", "-wal", "-shm")
 """What SQLite keeps beside a database: together they are its content."""

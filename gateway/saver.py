@@ -29,6 +29,9 @@ SAVE_RETRY_S = 10.0
 PRUNE_INTERVAL_S = 60.0
 """How long the journal may exceed its retention; seldom, to write less on an SD card."""
 
+SPARE_INTERVAL_S = 60.0
+"""How long the spare may lack a device that joined; many join at a time."""
+
 
 class Saver:
     """Saves while `run` runs, in a thread of its own, and once more at the end (`save_last`).
@@ -42,6 +45,7 @@ class Saver:
         self._archive = archive
         self._thread = ThreadPoolExecutor(1, "state")
         self._prune_at = 0.0
+        self._spare_at = 0.0
 
     def __enter__(self) -> Self:
         return self
@@ -62,6 +66,7 @@ class Saver:
             try:
                 await self._save()
                 await self._prune()
+                await self._spare()
             except StateError as error:
                 self._hub.counters["state_errors"] += 1
                 self._hub.counters["journal_lost"] = self._hub.journal.lost
@@ -89,6 +94,11 @@ class Saver:
         if await loop.run_in_executor(self._thread, self._archive.prune, retention, hub.wall()):
             self._prune_at = hub.monotonic() + PRUNE_INTERVAL_S
 
+    async def _spare(self) -> None:
+        if self._hub.monotonic() >= self._spare_at:
+            self._spare_at = self._hub.monotonic() + SPARE_INTERVAL_S
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._state.spare)
+
     def _write(self, values: Sequence[tuple[Device, Path, Resource | None]], batch: Batch) -> None:
         if values:
             self._state.save(values)
@@ -101,6 +111,7 @@ class Saver:
             while batch := self._hub.journal.unsaved():
                 self._archive.write(batch)
                 self._hub.journal.saved(batch)
+            self._state.spare()
         except StateError as error:
             log.error("the values of the last seconds are lost: %s", error)
         finally:

@@ -8,7 +8,8 @@ from pathlib import Path as FilePath
 
 import pytest
 
-from gateway.state import MIGRATIONS, StateDatabase
+from gateway.database import MIGRATIONS
+from gateway.state import StateDatabase
 from tests.daemon import CORE, SIM, Daemon
 from tests.test_backup import filled, other_database
 

@@ -1,14 +1,16 @@
 """What survives: identities, instance numbers and values, also a kill and a damaged file."""
 
+import contextlib
 import sqlite3
 from pathlib import Path as FilePath
 
 import pytest
 
+from gateway.database import MIGRATIONS
 from gateway.errors import StateError
 from gateway.events import Availability, Device, Resource, State
 from gateway.model import GATEWAY, DeviceId, ObjLink, Path, Value
-from gateway.state import MIGRATIONS, StateDatabase
+from gateway.state import StateDatabase
 from tests.fakes import METER, STATION
 
 NOWHERE = Availability(State.UNKNOWN, "", 0.0)
@@ -58,7 +60,7 @@ def test_instance_numbers_survive_also_the_gateways_own(tmp_path: FilePath) -> N
     state.remember_instance(STATION, 3301, "id1#2", 4)
     state.remember_instance(GATEWAY, 25, STATION, 0)
     state = reopened(state, tmp_path)
-    own, known = state.load()
+    _, known = state.load()
     assert known.instances == {(3301, "id1#2"): 4}
     assert own.instances == {(25, STATION): 0}
     state.close()
@@ -97,6 +99,74 @@ def test_a_damaged_file_is_set_aside_and_the_gateway_starts_anew(
     assert "set aside as" in caplog.text
     (aside,) = tmp_path.glob("state.damaged-*")
     assert aside.read_bytes().startswith(b"no database")
+
+
+def written(folder: FilePath) -> None:
+    """A database with a device, an instance number, a value, an adapter's memory, and a spare."""
+    state = StateDatabase(folder)
+    known, path = device(STATION, "weather"), Path(3303, 4, 5700)
+    state.remember_device(known, joined=True)
+    state.remember_instance(STATION, 3303, "id0", 4)
+    state.save([(known, path, Resource(path, 20.5, 6.0))])
+    state.remember("lowpan", "frame-counter", b"\x07")
+    state.spare()
+    state.close()
+
+
+def test_what_can_be_read_of_a_damaged_database_is_kept(tmp_path: FilePath) -> None:
+    written(tmp_path)
+    with contextlib.closing(sqlite3.connect(tmp_path / "state.db")) as db:
+        page = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'journal'").fetchone()[0]
+        size = db.execute("PRAGMA page_size").fetchone()[0]
+    with (tmp_path / "state.db").open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
+    state = StateDatabase(tmp_path)
+    _, known = state.load()
+    assert (known.device, known.prefix, known.joined) == (STATION, "weather", True)
+    assert known.instances == {(3303, "id0"): 4}
+    assert [r.value for r in known.resources] == [20.5]
+    assert state.recall("lowpan", "frame-counter") == b"\x07"
+    state.close()
+
+
+@pytest.mark.parametrize("left", [bytes(40_960), b"", None], ids=["zeroed", "empty", "missing"])
+def test_devices_keep_their_prefixes_when_a_power_cut_leaves_no_database(
+    tmp_path: FilePath, caplog: pytest.LogCaptureFixture, left: bytes | None
+) -> None:
+    written(tmp_path)
+    (tmp_path / "state.db").unlink()
+    if left is not None:
+        (tmp_path / "state.db").write_bytes(left)
+    state = StateDatabase(tmp_path)
+    _, known = state.load()
+    assert (known.device, known.prefix) == (STATION, "weather")
+    assert known.instances == {(3303, "id0"): 4}
+    assert "begins anew with 1 devices" in caplog.text
+    state.close()
+
+
+def test_the_spare_follows_who_the_devices_are(tmp_path: FilePath) -> None:
+    written(tmp_path)
+    state = StateDatabase(tmp_path)
+    state.forget_device(STATION)
+    state.remember_device(device(METER, "meter"), joined=False)
+    state.spare()
+    state.close()
+    (tmp_path / "state.db").unlink()
+    state = StateDatabase(tmp_path)
+    assert [known.prefix for known in state.load()] == ["", "meter"]
+    state.close()
+
+
+def test_a_value_that_an_old_disk_garbled_is_lost_alone(tmp_path: FilePath) -> None:
+    written(tmp_path)
+    with contextlib.closing(sqlite3.connect(tmp_path / "state.db")) as db:
+        db.execute("INSERT INTO value SELECT device, '/3303/4/5701', '{', 1.0 FROM value")
+        db.commit()
+    state = StateDatabase(tmp_path)
+    assert [r.value for r in state.load()[1].resources] == [20.5]
+    state.close()
 
 
 def test_a_file_of_a_newer_version_is_refused_and_left_alone(tmp_path: FilePath) -> None:

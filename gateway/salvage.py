@@ -1,0 +1,78 @@
+"""What is saved of a damaged state database: what can still be read of it, and the spare.
+
+The spare is a small copy of who the devices are, written anew when that changes. An SD card that
+loses power while it writes seldom damages both.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path as FilePath
+from typing import Any
+
+from gateway.model import GATEWAY, Path, check_prefix, parse_device_id
+
+SPARED = ("device", "instance")
+"""The tables of a spare: what a client's paths depend on."""
+
+
+def salvage(source: FilePath, tables: Sequence[str], into: sqlite3.Connection) -> int:
+    """Copies the rows that can be read, make sense and are not there yet; how many."""
+    saved = 0
+    for table in tables:
+        for row in _rows(source, table):
+            places = ", ".join("?" * len(row))
+            with contextlib.suppress(sqlite3.IntegrityError):
+                sql = f"INSERT OR IGNORE INTO {table} VALUES ({places})"  # noqa: S608  (our names)
+                saved += into.execute(sql, row).rowcount
+    into.commit()
+    return saved
+
+
+def _rows(source: FilePath, table: str) -> Iterator[tuple[Any, ...]]:
+    """A table's rows, until a damaged one cannot be read."""
+    with (
+        contextlib.suppress(sqlite3.Error, OverflowError),
+        contextlib.closing(
+            sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)
+        ) as db,
+    ):
+        for row in db.execute(f"SELECT * FROM {table}"):  # noqa: S608  (our own names)
+            if _sensible(table, row):
+                yield row
+
+
+def _sensible(table: str, row: tuple[Any, ...]) -> bool:
+    """Whether a row that could be read is one that the gateway would have written."""
+    try:
+        match table, row:
+            case "adapter", (str(), str(), bytes()):
+                return True
+            case "device", (str(device), str(prefix), str(), str(), int(), float() | None):
+                return parse_device_id(device) == device and check_prefix(prefix) == prefix
+            case "instance", (str(device), int(), str(), int()):
+                return device == GATEWAY or parse_device_id(device) == device
+            case "value", (str(device), str(path), str(), float()):
+                return parse_device_id(device) == device and bool(Path.parse(path))
+            case _:
+                return False
+    except ValueError:
+        return False
+
+
+def write_spare(file: FilePath, content: bytes) -> None:
+    """Replaces the spare, so that at each moment there is a whole one; OSError if it cannot be."""
+    new = file.with_name(f"{file.name}.new")
+    with new.open("wb") as spare:
+        spare.write(content)
+        spare.flush()
+        os.fsync(spare.fileno())
+    new.rename(file)
+    folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
