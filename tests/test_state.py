@@ -60,7 +60,7 @@ def test_instance_numbers_survive_also_the_gateways_own(tmp_path: FilePath) -> N
     state.remember_instance(STATION, 3301, "id1#2", 4)
     state.remember_instance(GATEWAY, 25, STATION, 0)
     state = reopened(state, tmp_path)
-    _, known = state.load()
+    own, known = state.load()
     assert known.instances == {(3301, "id1#2"): 4}
     assert own.instances == {(25, STATION): 0}
     state.close()
