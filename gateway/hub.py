@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from gateway.admission import Admission
 from gateway.commands import Commander
-from gateway.errors import NotAllowed, NotFound, StateError
+from gateway.errors import InvalidValue, NotAllowed, NotFound, StateError
 from gateway.events import (
     Availability,
     Change,
@@ -30,8 +30,9 @@ from gateway.identities import Identities, Memory, Remembered
 from gateway.intake import Intake
 from gateway.journal import Journal
 from gateway.model import GATEWAY, DeviceId, Path, Value, printable
+from gateway.overview import AdapterState, Overview
 from gateway.own_objects import GATEWAY_OBJECT, device_object, gateway_object
-from gateway.policy import Rules
+from gateway.policy import MAX_NAME, Rules
 from gateway.ports import Outbox
 from gateway.registry import Registry
 from gateway.reporter import Reporter
@@ -63,6 +64,7 @@ class Hub:
         self.commander = Commander(self.store, registry, lambda: self.rules)
         self.counters: Counter[str] = Counter()
         self.outboxes: list[Outbox] = []
+        self.adapters: Callable[[], Sequence[AdapterState]] = tuple
         self.identities = Identities(memory)
         self.admission = Admission(self.store, self.identities, lambda: self.rules, wall, monotonic)
         self._intake = Intake(registry, lambda: self.rules, self.counters)
@@ -168,9 +170,14 @@ class Hub:
     def rename(self, device: DeviceId, name: str) -> None:
         """Names a device for good; an empty name gives it back its own.
 
-        NotAllowed where the configuration names it; StateError if the name cannot be kept.
+        NotAllowed where the configuration names it; InvalidValue where it is no name; StateError
+        if it cannot be kept.
         """
         known = self.store.require(device)
+        if device == GATEWAY:
+            raise NotAllowed("only a device has a name, not the gateway itself")
+        if len(name) > MAX_NAME or printable(name, MAX_NAME) != name:
+            raise InvalidValue(f"a name is up to {MAX_NAME} printable characters")
         if configured := self.rules.of(device).name:
             raise NotAllowed(
                 f"the configuration names it {configured!r}; change or remove name under "
@@ -217,6 +224,23 @@ class Hub:
                 elif type(checked.value) is not type(old.value):
                     self.store.apply(checked, restored=old.restored)
             self._tell([DeviceChanged(device.id)])
+
+    # --- what the operator is shown -----------------------------------------------------------
+
+    def overview(self) -> Overview:
+        """How adapters and admission are now."""
+        never_seen = Availability(State.UNKNOWN, "listed, but never seen", 0.0)
+        return Overview(
+            adapters=self.adapters(),
+            absent=[
+                Device(id, rule.prefix or "", rule.name or "", "", never_seen)
+                for id, rule in self.rules.devices.items()
+                if id not in self.store
+            ],
+            strangers=list(reversed(self.admission.strangers.values())),
+            counters=dict(self.counters),
+            join_window_s=self.admission.remaining_s(),
+        )
 
     # --- the clock ------------------------------------------------------------------------------
 

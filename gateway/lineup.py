@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.hub import Hub
+from gateway.overview import AdapterState
 from gateway.ports import Adapter, Section
 from gateway.slots import NorthSlot, Slot, SouthSlot
 from gateway.supervisor import Supervised
@@ -39,9 +40,14 @@ class Lineup:
     def __init__(self, hub: Hub, failed: Callable[[], None]) -> None:
         self.slots: list[Slot] = []
         self._hub = hub
+        hub.adapters = self.states
         self._failed = failed
         self._running: dict[str, _Running] = {}
         self._ending = False
+
+    def states(self) -> Sequence[AdapterState]:
+        """How each adapter is now, in the order of the configuration."""
+        return [slot.state() for slot in self.slots]
 
     async def become(self, wanted: Mapping[str, Spec], *, anew: bool = False) -> Sequence[str]:
         """Starts, restarts and stops until it is as wanted; gives a sentence for each change.

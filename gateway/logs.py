@@ -8,15 +8,68 @@ import difflib
 import logging
 import os
 import sys
+from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from gateway.errors import InvalidValue, NotFound
+from gateway.model import printable
 
 log = logging.getLogger(__name__)
 
 OURS = ("gateway", "adapters")
 
 LEVELS = ("debug", "info", "warning", "error")
+
+
+TAIL_LINES = 300
+"""Log lines kept in memory: what a person scrolls through, about 100 kB."""
+
+LONGEST_LINE = 500
+"""Characters of a kept line; a longer one is cut."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line of the log; `number` counts all since the start, `at` is in Unix seconds."""
+
+    number: int
+    at: float
+    level: str
+    module: str
+    text: str
+
+
+class Tail(logging.Handler):
+    """Keeps the end of the log in memory, for who looks at a page and not into the journal."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines: deque[LogLine] = deque(maxlen=TAIL_LINES)
+        self._number = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keeps a record as one printable line; of an exception only what it says."""
+        text = " ".join(record.getMessage().splitlines())
+        if record.exc_info and (error := record.exc_info[1]):
+            text += f" ({type(error).__name__}: {error})"
+        self._number += 1
+        line = printable(text, LONGEST_LINE)
+        self._lines.append(
+            LogLine(self._number, record.created, record.levelname.lower(), record.name, line)
+        )
+
+    def since(self, number: int) -> Sequence[LogLine]:
+        """The kept lines after a number, the oldest first."""
+        self.acquire()
+        try:
+            return [line for line in self._lines if line.number > number]
+        finally:
+            self.release()
+
+
+TAIL = Tail()
+"""The end of this process's log."""
 
 
 def configure_logging(level: str) -> None:
@@ -26,7 +79,7 @@ def configure_logging(level: str) -> None:
         handler.setFormatter(_JournalFormatter("%(name)s: %(message)s"))
     else:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.basicConfig(level=logging.WARNING, handlers=[handler, TAIL], force=True)
     set_level(level)
 
 

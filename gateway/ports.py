@@ -22,7 +22,9 @@ from gateway.events import (
     Resource,
     Sighting,
 )
+from gateway.logs import LogLine
 from gateway.model import DeviceId, Path
+from gateway.overview import Overview
 from gateway.registry import Registry
 
 OUTBOX_LIMIT = 200_000
@@ -125,8 +127,11 @@ class Port(Protocol):
     def registry(self) -> Registry:
         """The object definitions."""
 
-    def status(self, text: str) -> None:
-        """Shows one line about the adapter to the operator, and logs it when it changed."""
+    def status(self, text: str, *, well: bool = True) -> None:
+        """Shows one line about the adapter to the operator, and logs it when it changed.
+
+        `well` is False where it lacks what it needs: its radio, its server, a right.
+        """
 
     def count(self, counter: str, n: int = 1) -> None:
         """Adds to a counter that the operator can read (`ble_frames_undecodable`)."""
@@ -230,6 +235,18 @@ class NorthPort(Port, Protocol):
 
     def reached(self, key: str, number: int) -> None:
         """Notes how far it has come; on disk within half a second, like the changes themselves."""
+
+    def overview(self) -> Overview:
+        """How adapters and admission are now."""
+
+    def log_since(self, number: int) -> Sequence[LogLine]:
+        """The end of the log, as far as it is behind a line's number."""
+
+    def permit(self, duration_s: float) -> None:
+        """Lets devices that are not listed join for a while; 0 closes the window."""
+
+    def rename(self, device: DeviceId, name: str) -> None:
+        """Names a device for good; an empty name gives it back its own. Raises a GatewayError."""
 
 
 class Outbox:

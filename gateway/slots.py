@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 from gateway.events import Command, Device, Entry, Outcome, Reading, Resource, Sighting, State
 from gateway.hub import Hub
 from gateway.journal import MAX_PAGE, Query
+from gateway.logs import TAIL, LogLine
 from gateway.model import GATEWAY, DeviceId, Path
+from gateway.overview import AdapterState, Condition, Overview
 from gateway.ports import Outbox
 from gateway.registry import Registry
 
@@ -30,19 +33,40 @@ class Slot:
         self.running = False
         self.failed = False
         self.restarts = 0
+        self._well: bool | None = None  # nothing said yet
         self._hub = hub
 
     @property
     def registry(self) -> Registry:
         return self._hub.registry
 
-    def status(self, text: str) -> None:
+    def status(self, text: str, *, well: bool = True) -> None:
+        self._well = well
         if text != self.text:
             self.text = text
             log.info("%s: %s", self.name, text)
 
     def count(self, counter: str, n: int = 1) -> None:
         self._hub.counters[counter] += n
+
+    def state(self) -> AdapterState:
+        """How the adapter is now."""
+        return AdapterState(self.name, False, self._condition(), self.text, self.restarts)
+
+    def starts(self) -> None:
+        """A new instance of the adapter begins."""
+        self.text, self.running, self.failed, self._well = "starting", True, False, None
+
+    def ends(self) -> None:
+        """The instance has ended."""
+        self.running = False
+
+    def _condition(self) -> Condition:
+        if self.failed:
+            return Condition.FAILED
+        if not self.running or self._well is None:
+            return Condition.STARTING
+        return Condition.RUNNING if self._well else Condition.DEGRADED
 
 
 class SouthSlot(Slot):
@@ -91,6 +115,14 @@ class NorthSlot(Slot):
         super().__init__(name, hub)
         self.outbox = Outbox()
         hub.outboxes.append(self.outbox)
+
+    def state(self) -> AdapterState:
+        return replace(
+            super().state(),
+            northbound=True,
+            waiting=len(self.outbox),
+            dropped=self.outbox.dropped,
+        )
 
     def devices(self) -> Sequence[Device]:
         return self._hub.store.devices()
@@ -147,3 +179,15 @@ class NorthSlot(Slot):
 
     def reached(self, key: str, number: int) -> None:
         self._hub.journal.reached(f"{self.name}/{key}", number)
+
+    def overview(self) -> Overview:
+        return self._hub.overview()
+
+    def log_since(self, number: int) -> Sequence[LogLine]:
+        return TAIL.since(number)
+
+    def permit(self, duration_s: float) -> None:
+        self._hub.permit(duration_s)
+
+    def rename(self, device: DeviceId, name: str) -> None:
+        self._hub.rename(device, name)

@@ -68,8 +68,7 @@ class Supervised:
     async def _live(self) -> str:
         """One life of the adapter; gives the reason of its end."""
         name, slot = self.slot.name, self.slot
-        slot.text = "starting"
-        slot.running, slot.failed = True, False
+        slot.starts()
         try:
             adapter = self._adapter(self._section, slot)
             if isinstance(slot, SouthSlot):
@@ -90,7 +89,7 @@ class Supervised:
         else:
             return "it ended without saying why"
         finally:
-            slot.running = False
+            slot.ends()
             self._hub.commander.owners.pop(name, None)
             if isinstance(slot, SouthSlot):
                 slot.stopped(f"the adapter {name} is not running")

@@ -46,7 +46,7 @@ class Demo:
 def running_demo(path: str | None = None) -> Iterator[Demo]:
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PATH": path or os.environ["PATH"]}
     process = subprocess.Popen(
-        [sys.executable, "-m", "gateway", "demo", "--coap-port", "0"],
+        [sys.executable, "-m", "gateway", "demo", "--coap-port", "0", "--status-port", "0"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -77,7 +77,7 @@ class Ble:
                 radio = await bluez.radio()
                 if radio.problem:
                     self._problem = radio.problem
-                    self._port.status(radio.problem)
+                    self._port.status(radio.problem, well=False)
                     await _changed(bluez)
                 else:
                     await self._use(radio, bluez)
@@ -132,7 +132,7 @@ class Ble:
                 raise _RadioLost("BlueZ or its adapter was restarted")
 
     async def _scan(self, adapter: str) -> None:
-        await scan(adapter, self._heard, self._config.silence_timeout, self._port.status)
+        await scan(adapter, self._heard, self._config.silence_timeout, self._port)
 
     async def _adopt_leftovers(self, adapter: str) -> None:
         """A device that was left connected by a crash does not advertise: take it over."""

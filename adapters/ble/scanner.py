@@ -12,6 +12,7 @@ from bleak.backends.scanner import AdvertisementData
 
 from adapters.ble.deadlines import LIBRARY_ERRORS, translating, within
 from gateway.errors import CommandError
+from gateway.ports import Port
 
 logger = logging.getLogger(__name__)
 # It warns that bluetoothctl, which it asks for BlueZ's version, is not installed: it need not be.
@@ -27,14 +28,14 @@ async def scan(
     adapter: str,
     heard: Callable[[BLEDevice, AdvertisementData], None],
     silence_s: float,
-    status: Callable[[str], None],
+    port: Port,
 ) -> None:
-    """Scans for ever; `status` is told that it does, or why it cannot."""
+    """Scans for ever; the port is told that it does, or why it cannot."""
     while True:
         try:
-            await _scan_until_silent(adapter, heard, silence_s, status)
+            await _scan_until_silent(adapter, heard, silence_s, port)
         except CommandError as error:
-            status(str(error))
+            port.status(str(error), well=False)
             await asyncio.sleep(_AGAIN_S)
 
 
@@ -42,7 +43,7 @@ async def _scan_until_silent(
     adapter: str,
     heard: Callable[[BLEDevice, AdvertisementData], None],
     silence_s: float,
-    status: Callable[[str], None],
+    port: Port,
 ) -> None:
     alive = asyncio.Event()
 
@@ -60,7 +61,7 @@ async def _scan_until_silent(
     try:
         with translating(f"scanning on {adapter}"):
             await within(_START_S, scanner.start())
-        status(f"scanning on {adapter}")
+        port.status(f"scanning on {adapter}")
         alive.set()
         while alive.is_set():
             alive.clear()

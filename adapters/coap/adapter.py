@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import ipaddress
 import logging
-import re
 import time
 from collections.abc import Iterable, Sequence
 from socket import SOCK_DGRAM
 from typing import Annotated, assert_never
 
 from aiocoap import Context
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from adapters.coap.commands import LIBRARY, Site
 from adapters.coap.front import Front
@@ -23,6 +21,7 @@ from adapters.coap.udp import UdpSocket
 from gateway.checks import Finding, listener
 from gateway.errors import AdapterError
 from gateway.events import Change, DeviceChanged, Event, Removed
+from gateway.listen import Listen, parse_listen
 from gateway.ports import NorthPort, Section
 from gateway.registry import Registry
 
@@ -34,35 +33,13 @@ NUMBERS_PER_S = 64
 _NO_SUCH_ADDRESS = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 """This machine lacks the address, IPv6 perhaps: no reason to give up the others."""
 
-_LISTEN = re.compile(r"\[([0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]:(\d{1,5})|([0-9.]+):(\d{1,5})")
-
-
-def parse_listen(text: str) -> tuple[str, int]:
-    """The address and port in `127.0.0.1:5683` or `[::1]:5683`; ValueError otherwise."""
-    match = _LISTEN.fullmatch(text)
-    if not match or int(match[2] or match[4]) > 0xFFFF:
-        raise ValueError('expected an address and a port, such as "127.0.0.1:5683", "[::]:5683"')
-    host = match[1] or match[3]
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        raise ValueError(f"{host} is not an IP address") from None
-    return host, int(match[2] or match[4])
-
-
-def _check_listen(text: str) -> str:
-    parse_listen(text)
-    return text
-
 
 class CoapSection(Section):
     """The CoAP server: clients read, write and observe the devices at coap://ADDRESS/PREFIX/..."""
 
     enabled_by_default = True
 
-    listen: Annotated[
-        tuple[Annotated[str, AfterValidator(_check_listen)], ...], Field(min_length=1)
-    ] = ("127.0.0.1:5683", "[::1]:5683")
+    listen: Annotated[tuple[Listen, ...], Field(min_length=1)] = ("127.0.0.1:5683", "[::1]:5683")
     """Where to listen. Whoever reaches an address can read; only this machine can write:
     "0.0.0.0:5683" and "[::]:5683" let the whole network read."""
 

@@ -143,7 +143,7 @@ class Lowpan:
         # What came first is the cause; that the stick is gone then is its consequence.
         self._trouble = self._trouble if self._is_down else reason
         self._is_down = True
-        self._port.status(f"the radio is down and is being reopened: {reason}")
+        self._port.status(f"the radio is down and is being reopened: {reason}", well=False)
         self._port.count("lowpan_radio_failures")
 
     def udp_received(self, datagram: UdpReceived) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import signal
+import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping
@@ -40,12 +41,26 @@ STOP_TIMEOUT_S = 8.0
     show_default=True,
     help="Where CoAP is served; another port is taken if this one is not free.",
 )
-def command(coap_port: int) -> None:
+@click.option(
+    "--status-port",
+    type=click.IntRange(0, 65535),
+    default=demo_setup.STATUS_PORT,
+    show_default=True,
+    help="Where the status page is served; another port is taken if this one is not free.",
+)
+def command(coap_port: int, status_port: int) -> None:
     """Bridge virtual devices with the real daemon, and print command lines to try."""
-    asyncio.run(_demo(coap_port))
+    asyncio.run(
+        _demo(
+            demo_setup.Ports(
+                demo_setup.free_port(coap_port),
+                demo_setup.free_port(status_port, socket.SOCK_STREAM),
+            )
+        )
+    )
 
 
-async def _demo(coap_port: int) -> None:
+async def _demo(ports: demo_setup.Ports) -> None:
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
@@ -56,10 +71,9 @@ async def _demo(coap_port: int) -> None:
         radio = await stack.enter_async_context(demo_mesh())
         devices += demo_setup.NODES
         server = await _xmpp_server(stack)
-        port = demo_setup.free_port(coap_port)
-        demo_setup.write(folder, devices, port, radio, server)
+        demo_setup.write(folder, devices, ports, radio, server)
         await stack.enter_async_context(_daemon(folder))
-        showing = asyncio.create_task(_show(folder, devices, port, server))
+        showing = asyncio.create_task(_show(folder, devices, ports, server))
         stopped = asyncio.create_task(stopping.wait())
         await asyncio.wait({showing, stopped}, return_when=asyncio.FIRST_COMPLETED)
         click.echo("\nStopping ...")
@@ -108,7 +122,10 @@ async def _daemon(folder: Path) -> AsyncIterator[None]:
 
 
 async def _show(
-    folder: Path, devices: list[Listed], port: int, server: ThrowawayProsody | None
+    folder: Path,
+    devices: list[Listed],
+    ports: demo_setup.Ports,
+    server: ThrowawayProsody | None,
 ) -> None:
     control = folder / demo_setup.SOCKET
     try:
@@ -118,7 +135,7 @@ async def _show(
     except TimeoutError:
         click.echo("The devices were not bridged in time; see the lines above.", err=True)
         return
-    click.echo(demo_setup.command_lines(folder, devices, port, server))
+    click.echo(demo_setup.command_lines(folder, devices, ports, server))
     async for line in _answers(control, {"do": "watch", "target": None}):
         if "device" in line:
             click.echo(f"{line['device']['prefix']} is {line['device']['state']}")

@@ -16,10 +16,19 @@ from adapters.sim.prosody import DOMAIN, ThrowawayProsody
 
 SOCKET = "control.sock"
 COAP_PORT = 5683
+STATUS_PORT = 8080
 
 GATEWAY, USER = "gateway", "you"
 ACCOUNTS: Mapping[str, str] = {GATEWAY: "demo", USER: "demo"}
 """Users and passwords of a server that lives as long as the demo."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where the demo's daemon serves CoAP (UDP) and the status page (TCP)."""
+
+    coap: int
+    status: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +62,10 @@ NODES = (
 """The virtual 6LoWPAN nodes."""
 
 
-def free_port(wanted: int) -> int:
-    """The wanted UDP port if it is free, else another one."""
+def free_port(wanted: int, kind: socket.SocketKind = socket.SOCK_DGRAM) -> int:
+    """The wanted UDP or TCP port if it is free, else another one."""
     for port in (wanted, 0):
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        with socket.socket(socket.AF_INET, kind) as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
@@ -68,7 +77,7 @@ def free_port(wanted: int) -> int:
 def write(
     folder: Path,
     devices: Sequence[Listed],
-    port: int,
+    ports: Ports,
     radio: str,
     server: ThrowawayProsody | None,
 ) -> None:
@@ -76,7 +85,8 @@ def write(
     lines = ["[gateway]", f'socket = "{folder / SOCKET}"', 'log = "warning"']
     lines += ["[sim]"] if THERMOMETER in devices else ["[ble]", f'sleepy = ["{REMOTE.id}"]']
     lines += ["[lowpan]", f'radio = "spinel+hdlc://{radio}"', 'poll = "10s"']
-    lines += ["[coap]", f'listen = ["127.0.0.1:{port}", "[::1]:{port}"]']
+    lines += ["[coap]", f'listen = ["127.0.0.1:{ports.coap}", "[::1]:{ports.coap}"]']
+    lines += ["[status]", f'listen = ["127.0.0.1:{ports.status}"]']
     if server:
         _password_file(folder).write_text(ACCOUNTS[GATEWAY])
         lines += [
@@ -96,14 +106,15 @@ def write(
 
 
 def command_lines(
-    folder: Path, devices: Sequence[Listed], port: int, server: ThrowawayProsody | None
+    folder: Path, devices: Sequence[Listed], ports: Ports, server: ThrowawayProsody | None
 ) -> str:
     """What to paste into a second terminal; every line works as it stands."""
-    uri = f"coap://127.0.0.1{'' if port == COAP_PORT else f':{port}'}"
+    uri = f"coap://127.0.0.1{'' if ports.coap == COAP_PORT else f':{ports.coap}'}"
     sensor, actuator = devices[0], next(d for d in devices if d.writable)
     tool = _coap_tool()
     lines = [
         "",
+        f"The status page is at http://127.0.0.1:{ports.status}/",
         "Paste these into a second terminal.",
         "",
         "  What there is:",

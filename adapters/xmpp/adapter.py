@@ -90,7 +90,8 @@ class Xmpp:
                 reason = str(error)
             waiting = self._publisher.waiting
             self._port.status(
-                f"not connected: {reason}; {waiting} items wait; tries again in {pause_s:.0f} s"
+                f"not connected: {reason}; {waiting} items wait; tries again in {pause_s:.0f} s",
+                well=False,
             )
             await asyncio.sleep(pause_s)
 

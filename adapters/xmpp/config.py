@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path as FilePath
@@ -16,12 +15,12 @@ from adapters.xmpp.payload import Layout
 from adapters.xmpp.session import Account
 from gateway.errors import AdapterError
 from gateway.ports import Section
+from gateway.secret import credential, read_secret
 
 CREDENTIAL = "xmpp-password"
 """The name of the systemd credential that holds the password."""
 
 _SEGMENT = re.compile(r"[a-z0-9-]{1,20}")
-_PASSWORD_BYTES = 1_024
 
 
 def _account(text: str) -> str:
@@ -112,22 +111,7 @@ class XmppSection(Section):
         )
 
     def _password(self) -> str:
-        file = self.password_file
+        file = self.password_file or credential(CREDENTIAL)
         if file is None:
-            folder = os.environ.get("CREDENTIALS_DIRECTORY")
-            if folder is None:
-                raise AdapterError("no password: set password_file under [xmpp]")
-            file = FilePath(folder) / CREDENTIAL
-        return read_password(file)
-
-
-def read_password(file: FilePath) -> str:
-    """The first line of a file; AdapterError if there is none."""
-    try:
-        with file.open(encoding="utf-8") as lines:
-            password = lines.readline(_PASSWORD_BYTES).rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise AdapterError(f"the password file {file} cannot be read: {error}") from error
-    if not password:
-        raise AdapterError(f"the password file {file} is empty")
-    return password
+            raise AdapterError("no password: set password_file under [xmpp]")
+        return read_secret(file, "password")

@@ -308,7 +308,7 @@ class Publisher:
             self._missing(pubsub, key, known=known)
         elif error.condition in FORBIDDEN:
             self._blocked = True
-            self._port.status(forbidden(pubsub, error))
+            self._port.status(forbidden(pubsub, error), well=False)
             self._queue.failed(key, now, FORBIDDEN_PAUSE_S)
         elif error.type == "modify":
             self._once(*key, f"the server refuses it for good: {error}")

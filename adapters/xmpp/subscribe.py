@@ -18,7 +18,6 @@ from typing import NoReturn
 import click
 
 from adapters.xmpp import stanzas
-from adapters.xmpp.config import read_password
 from adapters.xmpp.errors import BadCredentials, CannotLogIn, NoAnswer, SessionLost, StanzaError
 from adapters.xmpp.merge import Update, View
 from adapters.xmpp.pubsub import find_service
@@ -26,6 +25,7 @@ from adapters.xmpp.session import Account, Session, login
 from adapters.xmpp.stanzas import Deleted, NodeEvent, Published
 from gateway.errors import AdapterError, GatewayError
 from gateway.model import ObjLink, printable
+from gateway.secret import read_secret
 from gateway.senml import Record
 
 RETRY_S = 2.0
@@ -237,7 +237,7 @@ def command(
         click.echo(text, err=True)
 
     try:
-        password = read_password(password_file)
+        password = read_secret(password_file, "password")
         account = Account(jid, password, host, port if host else None, ca_file=ca_file)
         directory = None if nodes else f"{root}/{gateway}"
         subscriber = Subscriber(

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from typing import Any
 
 from gateway import logs
-from gateway.errors import InvalidValue, NotAllowed, NotFound
+from gateway.errors import NotAllowed, NotFound
 from gateway.events import (
     Availability,
     Change,
@@ -22,8 +22,8 @@ from gateway.events import (
     Write,
 )
 from gateway.hub import Hub
-from gateway.model import GATEWAY, DeviceId, Path, parse_device_id, printable
-from gateway.policy import MAX_NAME, DeviceRule
+from gateway.model import DeviceId, Path, parse_device_id
+from gateway.policy import DeviceRule
 from gateway.ports import Answering, Outbox
 from gateway.slots import Slot
 from gateway.text import from_text, to_text
@@ -151,10 +151,8 @@ class Requests:
 
     def _name(self, target: str, name: str) -> Mapping[str, object]:
         device, path = self._target(target)
-        if path is not None or device.id == GATEWAY:
+        if path is not None:
             raise NotAllowed(f"only a whole device has a name, not {target}")
-        if len(name) > MAX_NAME or printable(name) != name:
-            raise InvalidValue(f"a name is up to {MAX_NAME} printable characters")
         self._hub.rename(device.id, name)
         return {"named": device.id}
 

@@ -68,7 +68,7 @@ class RecordingPort:
             r.value for rs in self.reports for r in rs if (r.device, r.path) == (device, wanted)
         ]
 
-    def status(self, text: str) -> None:
+    def status(self, text: str, *, well: bool = True) -> None:
         self.statuses.append(text)
         self.wake()
 

@@ -56,8 +56,8 @@ class WatchedSlot(NorthSlot, Watched):
         Watched.__init__(self)
         self.texts: list[str] = []
 
-    def status(self, text: str) -> None:
-        super().status(text)
+    def status(self, text: str, *, well: bool = True) -> None:
+        super().status(text, well=well)
         self.texts.append(text)
         self.changed()
 

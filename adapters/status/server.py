@@ -1,0 +1,106 @@
+"""What is served, and on which listeners."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
+
+from aiohttp import web
+
+from adapters.status.api import Api
+from adapters.status.door import Door, add_headers, is_loopback
+from adapters.status.feed import Feed
+from adapters.status.health import Health
+from adapters.status.metrics import Metrics
+from adapters.status.page import Page
+from adapters.status.section import StatusSection
+from gateway.errors import AdapterError
+from gateway.listen import parse_listen
+from gateway.ports import NorthPort
+
+BODY_LIMIT = 16_384
+"""Octets of a request: the longest value that is written by hand."""
+
+BACKLOG = 16
+"""Connections that wait to be accepted, in the kernel."""
+
+KEEP_ALIVE_S = 30.0
+"""An idle connection is closed; a browser makes another when it needs one."""
+
+STOP_TIMEOUT_S = 0.2
+"""What an answer on its way may take when the adapter stops."""
+
+
+async def serve(config: StatusSection, port: NorthPort) -> None:
+    """Serves until cancelled; AdapterError where it cannot listen, or its token is bad."""
+    api = Api(port, config.token())
+    feed = Feed(port, may_act=api.may_act)
+    metrics = Metrics(port, feed.__len__)
+    door = Door(config.hosts)
+    app = web.Application(middlewares=[door.look], client_max_size=BODY_LIMIT)
+    for part in (Page(), Health(port), metrics, feed, api):
+        app.add_routes(part.routes())
+    app.on_response_prepare.append(add_headers)
+    async with _listening(app, door, config.listen) as addresses:
+        port.status(_describe(addresses))
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(feed.absorb())
+            tasks.create_task(feed.look())
+            tasks.create_task(metrics.lag.measure())
+
+
+@contextlib.asynccontextmanager
+async def _listening(
+    app: web.Application, door: Door, listen: Sequence[str]
+) -> AsyncIterator[Sequence[tuple[str, int]]]:
+    """Serves within the context, and gives the addresses that it has."""
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        handler_cancellation=True,
+        keepalive_timeout=KEEP_ALIVE_S,
+        shutdown_timeout=STOP_TIMEOUT_S,
+    )
+    await runner.setup()
+    assert runner.server is not None  # noqa: S101  (setup made it)
+    loop = asyncio.get_running_loop()
+    try:
+        async with contextlib.AsyncExitStack() as stack:
+            addresses = []
+            for sock in [_bound(text, stack) for text in listen]:
+                connect = partial(door.connect, runner.server)
+                server = await loop.create_server(connect, sock=sock, backlog=BACKLOG)
+                stack.callback(server.close)
+                addresses.append(sock.getsockname()[:2])
+            yield addresses
+    finally:
+        await runner.cleanup()
+
+
+def _bound(text: str, stack: contextlib.AsyncExitStack) -> socket.socket:
+    host, port = parse_listen(text)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if family is socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    try:
+        sock.bind(socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)[0][4])
+    except OSError as error:
+        raise AdapterError(
+            f"cannot listen on {text}: {error.strerror}; choose another address in [status] listen"
+        ) from error
+    return sock
+
+
+def _describe(addresses: Sequence[tuple[str, int]]) -> str:
+    pages = " and ".join(
+        f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+        for host, port in addresses
+    )
+    if all(is_loopback(host) for host, _ in addresses):
+        return f"serves {pages}, for this machine only; [status] listen opens it to the network"
+    return f"serves {pages}; whoever reaches these sees everything"

@@ -1,0 +1,48 @@
+"""How the gateway is, as an operator sees it at one moment: values only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from gateway.events import Device
+from gateway.strangers import Stranger
+
+
+class Condition(Enum):
+    """How an adapter is; degraded if it runs but lacks what it needs, failed until it restarts."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    DEGRADED = "degraded"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterState:
+    """An adapter: how it is and why, in its own words, and how often it was started anew.
+
+    `waiting` and `dropped` are events of its outbox; 0 where it is one towards devices.
+    """
+
+    name: str
+    northbound: bool
+    condition: Condition
+    text: str
+    restarts: int
+    waiting: int = 0
+    dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """Everything but the devices. `absent` are listed and were never seen; strangers, latest first,
+    were seen and are not bridged.
+    """
+
+    adapters: Sequence[AdapterState]
+    absent: Sequence[Device]
+    strangers: Sequence[Stranger]
+    counters: Mapping[str, int]
+    join_window_s: float
