@@ -50,14 +50,9 @@ STOP_TIMEOUT_S = 8.0
 )
 def command(coap_port: int, status_port: int) -> None:
     """Bridge virtual devices with the real daemon, and print command lines to try."""
-    asyncio.run(
-        _demo(
-            demo_setup.Ports(
-                demo_setup.free_port(coap_port),
-                demo_setup.free_port(status_port, socket.SOCK_STREAM),
-            )
-        )
-    )
+    coap = demo_setup.free_port(coap_port)
+    status = demo_setup.free_port(status_port, socket.SOCK_STREAM)
+    asyncio.run(_demo(demo_setup.Ports(coap, status)))
 
 
 async def _demo(ports: demo_setup.Ports) -> None:

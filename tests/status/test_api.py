@@ -19,8 +19,10 @@ def test_a_device_is_shown_in_one_line_with_its_main_value(page: Page) -> None:
 
 
 def test_resources_are_shown_as_the_definitions_describe_them(page: Page) -> None:
-    temperature, power = page.get(f"/api/devices/{ATTIC}").json["objects"]
-    assert (temperature["name"], power["name"]) == ("Temperature", "Power Control")
+    objects = page.get(f"/api/devices/{ATTIC}").json["objects"]
+    temperature = next(o for o in objects if o["name"] == "Temperature")
+    power = next(o for o in objects if o["name"] == "Power Control")
+    assert (temperature["path"], power["path"]) == ("/3303/0", "/3312/0")
     reset = next(r for r in temperature["resources"] if r["path"] == "/3303/0/5605")
     assert (reset["operations"], reset["text"], reset["writable"]) == ("E", None, False)
     (switch,) = power["resources"]
