@@ -24,7 +24,7 @@ from gateway.ports import NorthPort
 BODY_LIMIT = 16_384
 """Octets of a request: the longest value that is written by hand."""
 
-BACKLOG = 16
+BACKLOG = 64
 """Connections that wait to be accepted, in the kernel."""
 
 KEEP_ALIVE_S = 30.0
