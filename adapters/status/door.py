@@ -46,16 +46,22 @@ class Door:
     def __init__(self, hosts: Collection[str]) -> None:
         self._hosts = frozenset({"", "localhost", *hosts})  # only old tools send no Host at all
         self._silent: set[web.RequestHandler] = set()
+        self._arriving = 0
 
     def connect(self, server: web.Server) -> asyncio.BaseProtocol:
         """The protocol of a new connection."""
-        if len(server.connections) >= MAX_CONNECTIONS:
+        if len(server.connections) + self._arriving >= MAX_CONNECTIONS:
             return _TurnedAway()
         connection = server()
         self._silent.add(connection)
+        self._arriving += 1  # until the server counts it itself, a turn of the loop later
         loop = asyncio.get_running_loop()
+        loop.call_soon(self._arrived)
         loop.call_later(REQUEST_TIMEOUT_S, self._close_silent, connection)
         return connection
+
+    def _arrived(self) -> None:
+        self._arriving -= 1
 
     def _close_silent(self, connection: web.RequestHandler) -> None:
         if connection in self._silent:
