@@ -86,17 +86,31 @@ class Cause(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Entry:
+    """A change in the journal, as it was told. `at` is Unix seconds to the millisecond.
+
+    The numbers rise by one from each to the next.
+    """
+
+    number: int
+    device: DeviceId
+    path: Path
+    value: Value
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """A resource has a new value worth telling (by the report rule).
 
-    `number` is that of its entry in the journal: one more for each, so that who sees a gap knows
-    that an outbox has replaced or dropped something. None where it is not kept.
+    `entry` is what the journal has of it, None where it keeps nothing. Who sees a gap in the
+    numbers knows that an outbox has replaced or dropped something.
     """
 
     device: DeviceId
     path: Path
     cause: Cause = Cause.VALUE
-    number: int | None = field(default=None, compare=False)
+    entry: Entry | None = field(default=None, compare=False)
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -132,17 +146,6 @@ class Removed:
 
 Event = Change | DeviceChanged | Removed
 """What a northbound adapter is told. Values are read from the port when they are needed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A change in the journal, as it was told. `at` is Unix seconds to the millisecond."""
-
-    number: int
-    device: DeviceId
-    path: Path
-    value: Value
-    at: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -345,8 +345,8 @@ class Hub:
 
     def _recorded(self, reading: Reading) -> Change:
         """The change that a reading is, kept in the journal if a device said it."""
-        number = None if reading.device == GATEWAY else self.journal.record(reading)
-        return Change(reading.device, reading.path, number=number)
+        entry = None if reading.device == GATEWAY else self.journal.record(reading)
+        return Change(reading.device, reading.path, entry=entry)
 
     def _heard(self, device: DeviceId, *, announce: bool) -> None:
         known = self.store.device(device)

@@ -91,8 +91,8 @@ class Journal:
         self._moved: set[str] = set()
         self._unsaved: deque[Entry] = deque()
 
-    def record(self, reading: Reading) -> int | None:
-        """Adds a change and gives its number; None where nothing is to be kept of it."""
+    def record(self, reading: Reading) -> Entry | None:
+        """Adds a change and gives its entry; None where nothing is to be kept of it."""
         if reading.value is None or not self.retention.entries:
             return None
         self._last += 1
@@ -102,7 +102,7 @@ class Journal:
         if len(self._unsaved) > MAX_UNSAVED:
             self._unsaved.popleft()
             self.lost += 1
-        return entry.number
+        return entry
 
     def forget(self, device: DeviceId) -> None:
         """Drops what is not saved yet of a device."""
@@ -146,16 +146,19 @@ class Journal:
             found |= {entry.number: entry for entry in await self._archive.find(query)}
         return sorted(found.values(), key=order)[:limit]
 
-    async def since(self, number: int, limit: int) -> Sequence[Entry]:
-        """The entries behind a number, in the order in which they were told; at most MAX_PAGE."""
-        limit = min(limit, MAX_PAGE)
-        first = self._unsaved[0].number if self._unsaved else self._last + 1
-        unsaved = list(islice((e for e in self._unsaved if e.number > number), limit))
-        if self._archive is None or first <= number + 1:
-            return unsaved
-        entries = list(await self._archive.since(number, limit))
-        last = entries[-1].number if entries else number
-        return [*entries, *(entry for entry in unsaved if entry.number > last)][:limit]
+    async def since(self, number: int, limit: int) -> tuple[Sequence[Entry], int]:
+        """The entries behind a number, in the order in which they were told; at most MAX_PAGE.
+
+        And the number up to which nothing is missing: that of the newest one, if these are all.
+        """
+        limit, newest = min(limit, MAX_PAGE), self._last
+        first = self._unsaved[0].number if self._unsaved else newest + 1
+        entries = list(islice((e for e in self._unsaved if e.number > number), limit))
+        if self._archive and first > number + 1:
+            saved = list(await self._archive.since(number, limit))
+            last = saved[-1].number if saved else number
+            entries = [*saved, *(entry for entry in entries if entry.number > last)][:limit]
+        return entries, newest if len(entries) < limit else entries[-1].number
 
 
 def order(entry: Entry) -> tuple[float, int]:

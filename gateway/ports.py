@@ -217,14 +217,15 @@ class NorthPort(Port, Protocol):
     ) -> Sequence[Entry]:
         """The changes at and below a path measured after `start`, until `end` (Unix seconds).
 
-        The oldest first, at most `limit`, and never more than 1,000; to go on until nothing comes,
-        ask again with the last one as `after`. Busy where too many ask, StateError.
+        The oldest first, at most `limit` and 1,000. As many as that may not be all: to go on, ask
+        again with the last one as `after`. Busy where too many ask, StateError.
         """
 
-    async def told_since(self, number: int, limit: int) -> Sequence[Entry]:
+    async def told_since(self, number: int, limit: int = 1_000) -> tuple[Sequence[Entry], int]:
         """The changes of all devices behind a number, in the order in which they were told.
 
-        Also what is hidden by now. StateError where it cannot be read.
+        And the number up to which nothing is missing; where it is the one that was asked for,
+        there is nothing more for now. StateError where it cannot be read.
         """
 
     def place(self, key: str) -> int:

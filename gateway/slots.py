@@ -163,16 +163,23 @@ class NorthSlot(Slot):
         limit: int = MAX_PAGE,
         after: Entry | None = None,
     ) -> Sequence[Entry]:
-        while True:
-            query = Query(device, path, start, end, limit, after)
-            if not (page := await self._hub.journal.find(query)):
-                return []
-            rules, after = self._hub.rules, page[-1]
-            if shown := [e for e in page if not rules.treatment(e.device, e.path).hidden]:
-                return shown
+        limit, found = min(limit, MAX_PAGE), list[Entry]()
+        while len(found) < limit:
+            query = Query(device, path, start, end, limit - len(found), after)
+            page = await self._hub.journal.find(query)
+            found += self._shown(page)
+            if len(page) < query.limit:
+                break
+            after = page[-1]
+        return found
 
-    async def told_since(self, number: int, limit: int) -> Sequence[Entry]:
-        return await self._hub.journal.since(number, limit)
+    async def told_since(self, number: int, limit: int = MAX_PAGE) -> tuple[Sequence[Entry], int]:
+        entries, upto = await self._hub.journal.since(number, limit)
+        return self._shown(entries), upto
+
+    def _shown(self, entries: Sequence[Entry]) -> Sequence[Entry]:
+        rules = self._hub.rules
+        return [e for e in entries if not rules.treatment(e.device, e.path).hidden]
 
     def place(self, key: str) -> int:
         return self._hub.journal.place(f"{self.name}/{key}")
