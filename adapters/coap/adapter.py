@@ -5,18 +5,23 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import socket
 import time
-from collections.abc import Iterable, Sequence
-from socket import SOCK_DGRAM
-from typing import Annotated, assert_never
+from collections.abc import Callable, Collection, Iterable, Sequence
+from importlib.util import find_spec
+from typing import Annotated, Protocol, TypeVar, assert_never
 
 from aiocoap import Context
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from adapters.coap.commands import LIBRARY, Site
 from adapters.coap.front import Front
+from adapters.coap.notifier import Notifier
 from adapters.coap.observe import Observer, Observers
 from adapters.coap.server import Server
+from adapters.coap.streams import Streams
+from adapters.coap.tcp import Tcp
+from adapters.coap.tcp import bind as bind_tcp
 from adapters.coap.udp import UdpSocket
 from gateway.checks import Finding, listener
 from gateway.errors import AdapterError
@@ -34,6 +39,12 @@ _NO_SUCH_ADDRESS = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 """This machine lacks the address, IPv6 perhaps: no reason to give up the others."""
 
 
+def _check_websockets(listen: tuple[str, ...]) -> tuple[str, ...]:
+    if listen and find_spec("websockets") is None:
+        raise ValueError("needs a library: pip install 'border-gateway[ws]'")
+    return listen
+
+
 class CoapSection(Section):
     """The CoAP server: clients read, write and observe the devices at coap://ADDRESS/PREFIX/..."""
 
@@ -43,11 +54,39 @@ class CoapSection(Section):
     """Where to listen. Whoever reaches an address can read; only this machine can write:
     "0.0.0.0:5683" and "[::]:5683" let the whole network read."""
 
+    listen_tcp: tuple[Listen, ...] = Field((), examples=[["127.0.0.1:5683", "[::1]:5683"]])
+    """Where to serve CoAP over TCP (coap+tcp://), for networks that do not let UDP through."""
+
+    listen_ws: Annotated[
+        tuple[Listen, ...],
+        AfterValidator(_check_websockets),
+    ] = Field((), examples=[["127.0.0.1:8683"]])
+    """Where to serve CoAP over WebSockets (coap+ws://), for browsers."""
+
     max_observers: Annotated[int, Field(ge=0, le=100_000)] = 10_000
     """Observations on each address, 0.8 kB of memory each; further ones are plain reads."""
 
     max_observers_per_client: Annotated[int, Field(ge=0, le=100_000)] = 1_000
     """Observations of one client (address and port), so that none takes all."""
+
+
+class Listening(Protocol):
+    """A listener whose clients are connected; `run` lasts until it is cancelled."""
+
+    streams: Streams
+
+    def __init__(
+        self, bound: socket.socket, server: Server, port: NorthPort, observers: Observers
+    ) -> None: ...
+
+    async def run(self) -> None:
+        """Accepts and serves clients."""
+
+    def close(self) -> None:
+        """Gives the address back, where it does not run."""
+
+
+_Bound = TypeVar("_Bound", UdpSocket, Listening)
 
 
 class Coap:
@@ -63,53 +102,59 @@ class Coap:
     @staticmethod
     async def check(section: CoapSection, _: Registry) -> Sequence[Finding]:
         """Whether each address is free."""
-        return [listener("coap", *parse_listen(text), SOCK_DGRAM) for text in section.listen]
+        streams = (*section.listen_tcp, *section.listen_ws)
+        return [
+            *(listener("coap", *parse_listen(text), socket.SOCK_DGRAM) for text in section.listen),
+            *(listener("coap", *parse_listen(text), socket.SOCK_STREAM) for text in streams),
+        ]
 
     async def run(self) -> None:
         """Serves until cancelled."""
         context = Context(serversite=Site(self._server), loggername=LIBRARY)
         fronts = self._open(context)
-        self._port.status(_describe([front.socket for front in fronts]))
         try:
+            connected = self._open_streams()
+            notifiers = [f.notifier for f in fronts] + [c.streams.notifier for c in connected]
+            self._port.status(
+                _describe([*(f.socket for f in fronts), *(c.streams for c in connected)])
+            )
             async with asyncio.TaskGroup() as tasks:
-                for front in fronts:
-                    tasks.create_task(front.notifier.keep_telling())
-                await self._tell(fronts)
+                for listening in connected:
+                    tasks.create_task(listening.run())
+                for notifier in notifiers:
+                    tasks.create_task(notifier.keep_telling())
+                await self._tell(notifiers)
         finally:
             for front in fronts:
                 front.stop()
             await context.shutdown()
 
     def _open(self, context: Context) -> list[Front]:
-        fronts = []
-        for socket in self._bind():
-            observers = Observers(
-                self._config.max_observers,
-                self._config.max_observers_per_client,
-                int(time.time() * NUMBERS_PER_S),
+        bound = _bind([(text, UdpSocket) for text in self._config.listen])
+        return [Front(b, self._server, self._port, self._observers(), context) for b in bound]
+
+    def _open_streams(self) -> list[Listening]:
+        makers: list[tuple[str, type[Listening]]] = [(t, Tcp) for t in self._config.listen_tcp]
+        if self._config.listen_ws:
+            from adapters.coap.websocket import WebSocket
+
+            makers += [(text, WebSocket) for text in self._config.listen_ws]
+
+        def opener(kind: type[Listening]) -> Callable[[str, int], Listening]:
+            return lambda host, port: kind(
+                bind_tcp(host, port), self._server, self._port, self._observers()
             )
-            fronts.append(Front(socket, self._server, self._port, observers, context))
-        return fronts
 
-    def _bind(self) -> list[UdpSocket]:
-        sockets: list[UdpSocket] = []
-        problem = ""
-        for listen in self._config.listen:
-            try:
-                sockets.append(UdpSocket(*parse_listen(listen)))
-            except OSError as error:
-                problem = f"cannot listen on {listen}: {error.strerror}"
-                if error.errno not in _NO_SUCH_ADDRESS:
-                    break
-                log.warning("%s", problem)
-        else:
-            if sockets:
-                return sockets
-        for socket in sockets:
-            socket.close()
-        raise AdapterError(problem)
+        return _bind([(text, opener(kind)) for text, kind in makers])
 
-    async def _tell(self, fronts: Iterable[Front]) -> None:
+    def _observers(self) -> Observers:
+        return Observers(
+            self._config.max_observers,
+            self._config.max_observers_per_client,
+            int(time.time() * NUMBERS_PER_S),
+        )
+
+    async def _tell(self, notifiers: Iterable[Notifier]) -> None:
         while True:
             events = [await self._port.outbox.take(), *self._port.outbox.take_all()]
             for event in events:
@@ -117,10 +162,9 @@ class Coap:
                     self._server.forget_links(event.device)
                 if isinstance(event, Removed):
                     self._server.attached.forget(event.device, event.path)
-            for front in fronts:
-                observers = front.notifier.observers
-                concerned = (o for event in events for o in _concerned(observers, event))
-                await front.notifier.tell(list(dict.fromkeys(concerned)))
+            for notifier in notifiers:
+                concerned = (o for event in events for o in _concerned(notifier.observers, event))
+                await notifier.tell(list(dict.fromkeys(concerned)))
 
 
 def _concerned(observers: Observers, event: Event) -> Iterable[Observer]:
@@ -135,7 +179,27 @@ def _concerned(observers: Observers, event: Event) -> Iterable[Observer]:
             assert_never(event)
 
 
-def _describe(sockets: Iterable[UdpSocket]) -> str:
+def _bind(wanted: Sequence[tuple[str, Callable[[str, int], _Bound]]]) -> list[_Bound]:
+    """What is opened on each address that this machine has; AdapterError if one is taken."""
+    opened: list[_Bound] = []
+    problem = ""
+    for text, opening in wanted:
+        try:
+            opened.append(opening(*parse_listen(text)))
+        except OSError as error:
+            problem = f"cannot listen on {text}: {error.strerror}"
+            if error.errno not in _NO_SUCH_ADDRESS:
+                break
+            log.warning("%s", problem)
+    else:
+        if opened or not wanted:
+            return opened
+    for bound in opened:
+        bound.close()
+    raise AdapterError(problem)
+
+
+def _describe(sockets: Collection[UdpSocket | Streams]) -> str:
     names = " and ".join(socket.name for socket in sockets)
     if all(socket.local for socket in sockets):
         return f"listens on {names}, for this machine only; [coap] listen opens it to the network"

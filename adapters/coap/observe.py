@@ -156,6 +156,10 @@ class Observers:
             for observer in list(endpoint.observers.values()):
                 self.forget(observer)
 
+    def has(self, peer: Peer) -> bool:
+        """Whether an endpoint observes anything."""
+        return peer in self._endpoints
+
     def forget(self, observer: Observer) -> None:
         """Ends an observation."""
         self.retire(observer)

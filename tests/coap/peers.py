@@ -31,10 +31,11 @@ async def coap_client(
     path: str,
     *options: str,
     host: str = "127.0.0.1",
+    scheme: str = "coap",
     enter: tuple[str, ...] = (),
 ) -> Result:
     """Runs libcoap's client once; `enter` as a Machine has it."""
-    uri = f"coap://{host}:{port}{path}"
+    uri = f"{scheme}://{host}:{port}{path}"
     process = await asyncio.create_subprocess_exec(
         *enter, "coap-client-notls", *options, "-B", "10", uri,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
