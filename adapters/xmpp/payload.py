@@ -148,6 +148,17 @@ def directory_entry(device: Device, node: str, resources: Sequence[Resource], no
     return _pack(_said(urn(device.id), texts, now), f"{urn(device.id)}/")
 
 
+def said(pack: Pack) -> str:
+    """What a description says, whenever it was made and its device was last heard."""
+    records = (dict(record.attrib) for record in pack.xml)
+    kept = [
+        {name: text for name, text in record.items() if name != "bt"}
+        for record in records
+        if record.get("n") != "last_seen"
+    ]
+    return repr(kept)
+
+
 def gateway_entry(gateway: str, devices: int, *, online: bool, now: float) -> Pack:
     """The gateway's own item in the directory; refreshed, so that its age shows a dead gateway."""
     texts: dict[str, Value | None] = {

@@ -60,6 +60,7 @@ class Publisher:
         self._prune = config.prune
         self._cramped: set[DeviceId] = set()
         self._refused: set[tuple[DeviceId, str]] = set()
+        self._told: dict[Key, str] = {}
         self._wake = asyncio.Event()
         self._blocked = False
         self._mean_s = 0.0
@@ -113,6 +114,7 @@ class Publisher:
         """Sends what waits and what comes, until the session is lost."""
         self._port.status(_connected(pubsub))
         self._queue.session_lost(time.monotonic())
+        self._told.clear()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._tidy(pubsub))
             group.create_task(self._refresh())
@@ -253,15 +255,21 @@ class Publisher:
                 self._cramp(device, room)
         elif key.item == _NODE:
             await pubsub.delete(node)
+            self._told.pop(Key(key.device, META), None)
             return
         if key.item == _NODE:  # it is back
             return
         item_id = key.item if not in_directory or key.item == GATEWAY else eui64(DeviceId(key.item))
         if pack := self._pack(key):
-            await pubsub.publish(node, item_id, pack.xml)
+            said = _said(key, pack)
+            if said is None or self._told.get(key) != said:
+                await pubsub.publish(node, item_id, pack.xml)
+            if said is not None:
+                self._told[key] = said
         else:
             self._items.get(key.device, set()).discard(key.item)
             await pubsub.retract(node, item_id)
+            self._told.pop(key, None)
 
     def _cramp(self, device: Device, room: int) -> None:
         """The server keeps fewer items than the device has: all its values go into one."""
@@ -322,6 +330,7 @@ class Publisher:
         if not known:
             self._queue.dropped(key)
             return
+        self._told.clear()
         node = self.directory if key.device == GATEWAY else self.node(key.device)
         if pubsub.forget(node):
             log.warning("node %s is gone from the server; it is created again", node)
@@ -339,6 +348,12 @@ class Publisher:
         if (device, item) not in self._refused:
             self._refused.add((device, item))
             log.error("%s %s is not published: %s", device, item, reason)
+
+
+def _said(key: Key, pack: Pack) -> str | None:
+    """What a description says, which seldom changes; None for anything else."""
+    described = key.item == META if key.device != GATEWAY else key.item != GATEWAY
+    return payload.said(pack) if described else None
 
 
 def _connected(pubsub: Pubsub) -> str:

@@ -10,7 +10,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from gateway.model import DeviceId
+from gateway.model import GATEWAY, DeviceId
+
+DIRECTORY_SHARE = 0.2
+"""Of the time, while items of devices wait: a server that keeps its items in one file rewrites all
+of the directory for each device that goes or comes, a second with a thousand of them."""
 
 RECENT_S = 5.0
 """A server that dies may lose what it acknowledged last: ejabberd the last half second."""
@@ -42,12 +46,16 @@ class _Barrier:
 class KeyQueue:
     """The keys to be sent, oldest first, at most `window` of them in flight at a time.
 
+    Those of the directory come one at a time, and have their share of the time while others wait.
     Memory is bounded by the number of items, however long a server is away.
     """
 
     def __init__(self, window: int) -> None:
         self._window = window
         self._dirty: OrderedDict[Key, None] = OrderedDict()
+        self._directory: OrderedDict[Key, None] = OrderedDict()
+        self._directory_since: float | None = None
+        self._directory_at = 0.0
         self._in_flight: set[Key] = set()
         self._recent: OrderedDict[Key, float] = OrderedDict()
         self._parked: dict[DeviceId, _Parked] = {}
@@ -57,13 +65,14 @@ class KeyQueue:
     def __len__(self) -> int:
         """How many keys are waiting or in flight."""
         parked = sum(len(p.keys) for p in self._parked.values())
-        return len(self._dirty) + len(self._in_flight) + parked + len(self._barriers)
+        lines = len(self._dirty) + len(self._directory)
+        return lines + len(self._in_flight) + parked + len(self._barriers)
 
     def put(self, key: Key) -> None:
         """What `key` stands for has changed. A key that waits already keeps its place."""
         barrier = self._barriers.get(key.device)
         if barrier is None or barrier.last != key:
-            self._dirty.setdefault(key)
+            self._line(key).setdefault(key)
 
     def put_in_order(self, first: Iterable[Key], last: Key) -> None:
         """Puts keys of one device, and `last` only when each of the others has been sent."""
@@ -72,7 +81,7 @@ class KeyQueue:
         for key in keys or [last]:
             self.put(key)
         if keys:
-            self._dirty.pop(last, None)
+            self._line(last).pop(last, None)
             self._barriers[last.device] = _Barrier(last, set(keys))
 
     def forget(self, device: DeviceId) -> None:
@@ -89,20 +98,34 @@ class KeyQueue:
         """The next key to send, now in flight; None if there is none or the window is full."""
         self._unpark(now)
         while len(self._in_flight) < self._window:
-            key = next((k for k in self._dirty if k not in self._in_flight), None)
+            key = self._next(now)
             if key is None:
                 return None
-            del self._dirty[key]
+            del self._line(key)[key]
             if parked := self._parked.get(key.device):
                 parked.keys[key] = None
                 continue
             self._in_flight.add(key)
+            if key.device == GATEWAY:
+                self._directory_since = now
             return key
         return None
+
+    def _next(self, now: float) -> Key | None:
+        key = next((k for k in self._dirty if k not in self._in_flight), None)
+        if self._directory_since is None and (key is None or now >= self._directory_at):
+            return next(iter(self._directory), key)
+        return key
+
+    def _line(self, key: Key) -> OrderedDict[Key, None]:
+        return self._directory if key.device == GATEWAY else self._dirty
 
     def sent(self, key: Key, now: float) -> None:
         """The server acknowledged what was sent for `key`."""
         self._failures.pop(key.device, None)
+        if key.device == GATEWAY and self._directory_since is not None:
+            took_s = now - self._directory_since
+            self._directory_at = now + took_s * (1 / DIRECTORY_SHARE - 1)
         self._recent[key] = now
         self._recent.move_to_end(key)
         self._forget_recent(now)
@@ -114,9 +137,9 @@ class KeyQueue:
 
     def unsent(self, key: Key) -> None:
         """The session ended while `key` was in flight: it comes first in the next one."""
-        self._in_flight.discard(key)
-        self._dirty[key] = None
-        self._dirty.move_to_end(key, last=False)
+        self._landed(key)
+        self._line(key)[key] = None
+        self._line(key).move_to_end(key, last=False)
 
     def failed(self, key: Key, now: float, pause_s: float | None = None) -> None:
         """`key` could not be sent: its node is left alone for a while, longer each time."""
@@ -143,8 +166,13 @@ class KeyQueue:
         """When a node that is left alone is due again."""
         return min((parked.until for parked in self._parked.values()), default=None)
 
-    def _settle(self, key: Key) -> None:
+    def _landed(self, key: Key) -> None:
         self._in_flight.discard(key)
+        if key.device == GATEWAY:
+            self._directory_since = None
+
+    def _settle(self, key: Key) -> None:
+        self._landed(key)
         if barrier := self._barriers.get(key.device):
             barrier.first.discard(key)
             if not barrier.first:

@@ -15,6 +15,7 @@ from adapters.xmpp.errors import NoAnswer, SessionLost, StanzaError
 from adapters.xmpp.publisher import Publisher
 from adapters.xmpp.pubsub import Pubsub, Service
 from gateway.errors import AdapterError
+from gateway.events import State
 from tests.fakes import STATION, HubBench
 from tests.xmpp.conftest import DEADLINE_S, DIRECTORY, NODE, VALUE, WatchedSlot, field, records
 
@@ -168,6 +169,25 @@ async def test_a_device_that_leaves_and_comes_back_has_its_node(mirror: Bench) -
         await mirror.settled()
     assert mirror.memory.value("3303/0", "5700") == "1.0"
     assert "0024befffe804ff1" in mirror.memory.nodes[DIRECTORY]
+
+
+async def test_a_description_is_published_when_it_says_something_new(mirror: Bench) -> None:
+    async with mirror.session():
+        await mirror.settled()
+        mirror.memory.log.clear()
+        mirror.hub.hub.available(STATION, State.OFFLINE, "out of reach")
+        await mirror.settled()
+        assert {item for _, item in mirror.memory.log} == {"status", "0024befffe804ff1"}
+        mirror.hub.hub.rename(STATION, "Roof")
+        await mirror.settled()
+        assert mirror.memory.value("meta", "name") == "Roof"
+        mirror.hub.hub.forget(STATION)
+        await mirror.settled()
+        assert NODE not in mirror.memory.nodes
+        mirror.hub.join()
+        await mirror.settled()
+        assert "meta" in mirror.memory.nodes[NODE]
+        assert "0024befffe804ff1" in mirror.memory.nodes[DIRECTORY]
 
 
 async def test_a_server_that_holds_us_back_is_told_to_the_operator(

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from adapters.xmpp.queue import LONGEST_PAUSE_S, RECENT_S, Key, KeyQueue
-from gateway.model import DeviceId
+from gateway.model import GATEWAY, DeviceId
 
 A, B = DeviceId("ble:00-00-00-00-00-0a"), DeviceId("ble:00-00-00-00-00-0b")
 META, TEMPERATURE, STATUS = Key(A, "meta"), Key(A, "3303/0"), Key(A, "status")
@@ -44,6 +44,32 @@ def test_a_key_that_changes_while_it_is_in_flight_is_sent_again_afterwards() -> 
     assert taken(queue) == []
     queue.sent(META, 0.0)
     assert taken(queue) == [META]
+
+
+def test_a_slow_directory_leaves_most_of_the_time_to_values() -> None:
+    queue = KeyQueue(8)
+    for item in ("a", "b"):
+        queue.put(Key(GATEWAY, item))
+    assert taken(queue) == [Key(GATEWAY, "a")]
+    queue.put(OTHER)
+    assert taken(queue) == [OTHER]
+    queue.sent(Key(GATEWAY, "a"), 2.0)
+    queue.sent(OTHER, 2.0)
+    queue.put(TEMPERATURE)
+    queue.put(META)
+    assert queue.take(2.0) == TEMPERATURE
+    assert queue.take(10.0) == Key(GATEWAY, "b")
+    queue.sent(Key(GATEWAY, "b"), 10.0)
+    assert taken(queue, 10.0) == [META]
+
+
+def test_the_directory_has_all_the_time_that_nobody_else_wants() -> None:
+    queue = KeyQueue(8)
+    for item in ("a", "b"):
+        queue.put(Key(GATEWAY, item))
+    for item in ("a", "b"):
+        assert taken(queue, 1.0) == [Key(GATEWAY, item)]
+        queue.sent(Key(GATEWAY, item), 5.0)
 
 
 def test_what_was_in_flight_when_the_session_ended_comes_first() -> None:
