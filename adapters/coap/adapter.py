@@ -119,6 +119,7 @@ class Coap:
                 _describe([*(f.socket for f in fronts), *(c.streams for c in connected)])
             )
             async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._server.directory.keep_ready())
                 for listening in connected:
                     tasks.create_task(listening.run())
                 for notifier in notifiers:
@@ -159,7 +160,7 @@ class Coap:
             events = [await self._port.outbox.take(), *self._port.outbox.take_all()]
             for event in events:
                 if not isinstance(event, Change):
-                    self._server.forget_links(event.device)
+                    self._server.directory.forget(event.device)
                 if isinstance(event, Removed):
                     self._server.attached.forget(event.device, event.path)
             for notifier in notifiers:

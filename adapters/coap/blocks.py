@@ -19,21 +19,53 @@ LARGEST_BODY = 64 * 1024
 BLOCK_OCTETS = 4
 """The longest Block2 option."""
 
-TRANSFERS = 32
-"""Bodies held for clients that fetch or send block by block; the oldest gives way."""
+UPLOADS = 32
+"""Bodies held for clients that send block by block; the oldest gives way. 2 MB."""
+
+DOWNLOADS = 1_024
+"""Clients that fetch block by block, whose body is remembered; the oldest gives way. 1 MB."""
+
+KEPT_OCTETS = 16 * 1024 * 1024
+"""Of bodies that are being fetched; a list of thousands of devices has one or two million."""
+
+
+class Kept:
+    """Answers by key, at most so many octets of them; the one that was kept last stays anyway."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._octets = 0
+        self._answers: OrderedDict[Hashable, Response] = OrderedDict()
+
+    def get(self, key: Hashable) -> Response | None:
+        """What was kept under a key, if it is still there."""
+        return self._answers.get(key)
+
+    def put(self, key: Hashable, answer: Response) -> None:
+        """Keeps an answer; the oldest give way."""
+        former = self._answers.pop(key, None)
+        self._answers[key] = answer
+        self._octets += len(answer.payload) - (len(former.payload) if former else 0)
+        while self._octets > self._limit and len(self._answers) > 1:
+            self._octets -= len(self._answers.popitem(last=False)[1].payload)
+
+    def clear(self) -> None:
+        """Forgets everything."""
+        self._answers.clear()
+        self._octets = 0
 
 
 class Downloads:
     """Cuts answers into blocks and keeps bodies, so that one transfer shows one version."""
 
     def __init__(self) -> None:
-        self._whole: OrderedDict[Hashable, Response] = OrderedDict()
+        self._bodies = Kept(KEPT_OCTETS)
+        self._etags: OrderedDict[Hashable, bytes] = OrderedDict()
 
     def resume(self, request: Request) -> Response | None:
         """The answer that this request's transfer began with, if it asks for a later block."""
-        if not request.later_block:
-            return None
-        return self._whole.get(request.transfer)
+        etag = self._etags.get(request.transfer) if request.later_block else None
+        return self._bodies.get(etag)
 
     def cut(self, request: Request, whole: Response) -> Response:
         """The part of `whole` that the request asks for, or that fits one datagram."""
@@ -53,11 +85,12 @@ class Downloads:
         )
 
     def _keep(self, transfer: Hashable, whole: Response) -> None:
-        same = (kept for kept in self._whole.values() if kept.etag == whole.etag)
-        self._whole[transfer] = next(same, whole)  # one body in memory for all who fetch it
-        self._whole.move_to_end(transfer)
-        if len(self._whole) > TRANSFERS:
-            self._whole.popitem(last=False)
+        same = self._bodies.get(whole.etag)  # one body in memory for all who fetch it
+        self._bodies.put(whole.etag, same or whole)
+        self._etags[transfer] = whole.etag
+        self._etags.move_to_end(transfer)
+        if len(self._etags) > DOWNLOADS:
+            self._etags.popitem(last=False)
 
 
 def _fits(whole: Response, block: Block) -> bool:
@@ -82,7 +115,7 @@ def narrowed(request: Request, whole: Response, room: float) -> Request | None:
 
 def tagged(whole: Response) -> Response:
     """An answer with the ETag of what it shows: another body or format has another one."""
-    if whole.code != Code.CONTENT or whole.format is None:
+    if whole.code != Code.CONTENT or whole.format is None or whole.etag:
         return whole
     digest = hashlib.blake2b(whole.payload, digest_size=6).digest()
     return replace(whole, etag=digest + whole.format.to_bytes(2, "big"))
@@ -108,7 +141,7 @@ class Uploads:
             raise Refusal(Code.BAD_REQUEST, "a block must fill its size")
         if block.number == 0:
             self._bodies[request.transfer] = bytearray()
-            if len(self._bodies) > TRANSFERS:
+            if len(self._bodies) > UPLOADS:
                 self._bodies.popitem(last=False)
         body = self._bodies.get(request.transfer)
         if body is None or len(body) != block.number * block.size:

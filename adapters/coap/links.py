@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from urllib.parse import unquote
@@ -28,26 +28,22 @@ _UNQUOTED = {"ver", "dim", *(field.name for field in fields(Attributes))}  # as 
 _VERSION = re.compile(r":\d+\.\d+$")
 
 
+LinkAttributes = tuple[tuple[str, str | None], ...]
+"""Names and values in order; an attribute without value has None."""
+
+Filters = tuple[tuple[str, str], ...]
+"""Names and wanted values of a query."""
+
+
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A target and its attributes in order; an attribute without value has None."""
+    """A target and its attributes."""
 
     href: str
-    attributes: tuple[tuple[str, str | None], ...] = ()
+    attributes: LinkAttributes = ()
 
     def __str__(self) -> str:
         return f"<{self.href}>" + "".join(_attribute(*pair) for pair in self.attributes)
-
-    def has(self, name: str, wanted: str) -> bool:
-        """Whether `name=wanted` selects this link; a trailing `*` stands for anything."""
-        if name == "href":
-            return _matches(self.href, wanted)
-        return any(
-            _matches(part, wanted)
-            for key, value in self.attributes
-            if key == name
-            for part in (value.split() if value and name in _LISTS else [value or ""])
-        )
 
 
 def _attribute(name: str, value: str | None) -> str:
@@ -63,14 +59,39 @@ def _matches(text: str, wanted: str) -> bool:
     return text.startswith(wanted[:-1]) if wanted.endswith("*") else text == wanted
 
 
-def select(links: Iterable[Link], query: Sequence[str]) -> Iterator[Link]:
-    """The links that all filters select (RFC 6690 4.1); what is not `name=value` is no filter."""
-    filters = [
-        (name, unquote(wanted))
-        for name, equals, wanted in (q.partition("=") for q in query)
-        if equals
-    ]
-    return (link for link in links if all(link.has(name, wanted) for name, wanted in filters))
+def filters(query: Sequence[str]) -> Filters:
+    """The filters of a query; what is not `name=value` is none."""
+    parts = (parameter.partition("=") for parameter in query)
+    return tuple((name, unquote(wanted)) for name, equals, wanted in parts if equals)
+
+
+def selector(wanted: Filters) -> Callable[[Link], bool]:
+    """Tells whether all filters select a link (RFC 6690 4.1); a trailing `*` is for anything.
+
+    Devices of one model share their attributes, so these are looked at once.
+    """
+    hrefs = [value for name, value in wanted if name == "href"]
+    others = [(name, value) for name, value in wanted if name != "href"]
+    known: dict[LinkAttributes, bool] = {}
+
+    def selects(link: Link) -> bool:
+        if not all(_matches(link.href, href) for href in hrefs):
+            return False
+        if (fits := known.get(link.attributes)) is None:
+            fits = all(_have(link.attributes, *other) for other in others)
+            known[link.attributes] = fits
+        return fits
+
+    return selects
+
+
+def _have(attributes: LinkAttributes, name: str, wanted: str) -> bool:
+    return any(
+        _matches(part, wanted)
+        for key, value in attributes
+        if key == name
+        for part in (value.split() if value and name in _LISTS else [value or ""])
+    )
 
 
 def describe(device: Device, resources: Sequence[Resource], registry: Registry) -> Iterator[Link]:
@@ -137,7 +158,7 @@ def _type(registry: Registry, object_id: int) -> tuple[tuple[str, str], ...]:
 
 
 @lru_cache(MEMO)
-def _instance(registry: Registry, object_id: int) -> tuple[tuple[str, str | None], ...]:
+def _instance(registry: Registry, object_id: int) -> LinkAttributes:
     return (
         *_type(registry, object_id),
         ("if", "core.b"),
@@ -147,10 +168,10 @@ def _instance(registry: Registry, object_id: int) -> tuple[tuple[str, str | None
 
 
 @lru_cache(MEMO)
-def _resource(registry: Registry, path: Path, several: bool) -> tuple[tuple[str, str | None], ...]:
+def _resource(registry: Registry, path: Path, several: bool) -> LinkAttributes:
     definition = define(registry, path)
     interface: tuple[str, str | None] = ("if", _interface(definition))
-    attributes: tuple[tuple[str, str | None], ...] = (*_type(registry, path.object), interface)
+    attributes: LinkAttributes = (*_type(registry, path.object), interface)
     if definition and definition.operations in {Operations.EXECUTE, Operations.NONE}:
         return attributes
     possible: tuple[Format, ...] = formats.ONE_VALUE

@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import chain
 
 from adapters.coap import composite, content, formats, history, links, tree
 from adapters.coap.attributes import NONE, Attached, Attributes, in_force, requested
 from adapters.coap.blocks import Downloads, Uploads, tagged, tagged_format
+from adapters.coap.directory import LINKS_MAX_AGE_S, Directory
 from adapters.coap.messages import (
     Code,
     Format,
@@ -35,9 +35,6 @@ WELL_KNOWN_CORE = (".well-known", "core")
 
 _DEPTH = re.compile(r"depth=([0-3])")
 
-LINKS_MAX_AGE_S = 60
-"""How long a list of links may be taken for current: devices seldom come and go."""
-
 
 class Server:
     """What all listeners of the adapter share: the tree, the links, the transfers under way."""
@@ -47,8 +44,7 @@ class Server:
         self.attached = Attached()
         self.watchers: list[Callable[[DeviceId, Path], None]] = []
         self._port = port
-        self._links: dict[DeviceId, tuple[Sequence[links.Link], str]] = {}
-        self._lost = 0
+        self.directory = Directory(port)
         self._downloads = Downloads()
         self._uploads = Uploads()
 
@@ -81,7 +77,7 @@ class Server:
         if request.code == Code.FETCH:
             return self._read_composite(request, form)
         if request.path == WELL_KNOWN_CORE:
-            return self._list_links(request)
+            return self.directory.answer(request)
         if form is None and request.accept is Format.LINK:
             return self._discover(request)
         target = tree.locate(self._port, request.path)
@@ -217,33 +213,6 @@ class Server:
         found = links.discover(target, resources, self.attached, self._port.registry, depth)
         payload = ",".join(map(str, found)).encode()
         return Response(Code.CONTENT, payload, Format.LINK, max_age_s=LINKS_MAX_AGE_S)
-
-    def _list_links(self, request: Request) -> Response:
-        if request.accept not in {None, Format.LINK}:
-            raise Refusal(Code.NOT_ACCEPTABLE, "accept 40 here")
-        described = self._described()
-        if request.query:
-            every = chain.from_iterable(each for each, _ in described)
-            payload = ",".join(map(str, links.select(every, request.query))).encode()
-        else:
-            payload = ",".join(text for _, text in described).encode()
-        return Response(Code.CONTENT, payload, Format.LINK, max_age_s=LINKS_MAX_AGE_S)
-
-    def _described(self) -> Iterable[tuple[Sequence[links.Link], str]]:
-        """The links of each device, and their text: a filter needs these, a whole list that."""
-        if self._lost != self._port.outbox.dropped:  # some news never came
-            self._lost = self._port.outbox.dropped
-            self._links.clear()
-        for device in self._port.devices():
-            if device.id not in self._links:
-                resources = self._port.resources(device.id)
-                described = tuple(links.describe(device, resources, self._port.registry))
-                self._links[device.id] = described, ",".join(map(str, described))
-        return [self._links[device.id] for device in self._port.devices()]
-
-    def forget_links(self, device: DeviceId) -> None:
-        """Notes that a device may show other links than before."""
-        self._links.pop(device, None)
 
     # --- commands ---
 

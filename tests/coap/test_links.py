@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.coap import content
-from adapters.coap.links import Link, describe, select
+from adapters.coap.links import Link, describe, filters, selector
 from adapters.coap.messages import Format
 from gateway.errors import InvalidValue
 from gateway.events import Availability, Device, Resource, State
@@ -55,7 +55,7 @@ def parse(text: str) -> Iterator[Link]:
 @pytest.mark.parametrize("vector", FILTERS, ids=lambda vector: str(vector["id"]))
 def test_a_filter_selects_the_links_of_the_vector(vector: dict[str, Any]) -> None:
     document = parse(VECTORS[vector["document"]]["text"])
-    hrefs = [link.href for link in select(document, [vector["query"]])]
+    hrefs = [link.href for link in filter(selector(filters([vector["query"]])), document)]
     assert hrefs == vector["hrefs"]
 
 
@@ -82,7 +82,7 @@ def links_of(home: HubBench, *query: str) -> list[str]:
     found = []
     for device in home.north.devices():
         found += list(describe(device, home.north.resources(device.id), BUILTIN))
-    return [str(link) for link in select(found, query)]
+    return [str(link) for link in filter(selector(filters(query)), found)]
 
 
 def test_a_device_shows_its_root_its_objects_with_version_and_what_is_in_them(

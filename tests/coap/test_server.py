@@ -470,7 +470,7 @@ def test_the_list_of_links_stays_the_same_under_a_transfer(server: Server, home:
     assert whole.block2 == Block(0, more=True, exponent=6)
     first = block(0)
     home.say({Path(3303, 9, 5700): 1.0})
-    server.forget_links(STATION)
+    server.directory.forget(STATION)
     body, number = first.payload, 0
     while True:
         number += 1

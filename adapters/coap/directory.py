@@ -1,0 +1,85 @@
+"""`/.well-known/core`: the links of all devices, whole and filtered, each made once (RFC 6690)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+
+from adapters.coap import links
+from adapters.coap.blocks import Kept, tagged
+from adapters.coap.links import Link
+from adapters.coap.messages import Code, Format, Refusal, Request, Response
+from gateway.events import Device
+from gateway.model import DeviceId
+from gateway.ports import NorthPort
+
+LINKS_MAX_AGE_S = 60
+"""How long a list of links may be taken for current: devices seldom come and go."""
+
+KEPT_OCTETS = 4 * 1024 * 1024
+"""Of lists that were asked for lately, by filter; one is kept if it alone is longer."""
+
+
+class Directory:
+    """The links of every device, until `forget` says that it may show others."""
+
+    def __init__(self, port: NorthPort) -> None:
+        self._port = port
+        self._described: dict[DeviceId, Sequence[tuple[Link, str]]] = {}
+        self._lists = Kept(KEPT_OCTETS)
+        self._news = asyncio.Event()
+        self._news.set()
+        self._lost = 0
+
+    def answer(self, request: Request) -> Response:
+        """Answers a GET of all links, or of those that its query selects."""
+        if request.accept not in {None, Format.LINK}:
+            raise Refusal(Code.NOT_ACCEPTABLE, "accept 40 here")
+        self._heed_lost_news()
+        wanted = links.filters(request.query)
+        answer = self._lists.get(wanted)
+        if answer is None:
+            payload = ",".join(self._selected(wanted)).encode()
+            max_age_s = LINKS_MAX_AGE_S
+            answer = tagged(Response(Code.CONTENT, payload, Format.LINK, max_age_s=max_age_s))
+            self._lists.put(wanted, answer)
+        return answer
+
+    def forget(self, device: DeviceId) -> None:
+        """Notes that a device may show other links than before."""
+        self._described.pop(device, None)
+        self._lists.clear()
+        self._news.set()
+
+    async def keep_ready(self) -> None:
+        """Describes devices ahead, one at a time, so that no request waits for thousands."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            for device in self._port.devices():
+                if device.id not in self._described and self._port.device_by_id(device.id):
+                    self._describe(device)
+                    await asyncio.sleep(0)
+
+    def _selected(self, wanted: links.Filters) -> Iterator[str]:
+        selects = links.selector(wanted)
+        for device in self._port.devices():
+            described = self._described.get(device.id) or self._describe(device)
+            for link, text in described:
+                if selects(link):
+                    yield text
+
+    def _describe(self, device: Device) -> Sequence[tuple[Link, str]]:
+        resources = self._port.resources(device.id)
+        described = tuple(
+            (link, str(link)) for link in links.describe(device, resources, self._port.registry)
+        )
+        self._described[device.id] = described
+        return described
+
+    def _heed_lost_news(self) -> None:
+        if self._lost != self._port.outbox.dropped:  # some news never came
+            self._lost = self._port.outbox.dropped
+            self._described.clear()
+            self._lists.clear()
+            self._news.set()
