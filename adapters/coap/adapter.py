@@ -9,13 +9,14 @@ import socket
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from importlib.util import find_spec
-from typing import Annotated, Protocol, TypeVar, assert_never
+from typing import Annotated, Protocol, Self, TypeVar, assert_never
 
 from aiocoap import Context
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from adapters.coap.commands import LIBRARY, Site
 from adapters.coap.front import Front
+from adapters.coap.multicast import Discovery
 from adapters.coap.notifier import Notifier
 from adapters.coap.observe import Observer, Observers
 from adapters.coap.server import Server
@@ -69,6 +70,19 @@ class CoapSection(Section):
     max_observers_per_client: Annotated[int, Field(ge=0, le=100_000)] = 1_000
     """Observations of one client (address and port), so that none takes all."""
 
+    multicast: tuple[Annotated[str, Field(min_length=1, max_length=15)], ...] = ()
+    """Interfaces, such as "eth0", on which clients find the gateway by multicast (224.0.1.187,
+    [ff02::fd]) with a GET of /.well-known/core that has a filter; needs an open `listen`."""
+
+    @model_validator(mode="after")
+    def _check_reachable(self) -> Self:
+        hosts = (parse_listen(listen)[0] for listen in self.listen)
+        if self.multicast and all(ipaddress.ip_address(host).is_loopback for host in hosts):
+            raise ValueError(
+                "multicast finds what this machine alone can reach; open listen to the network"
+            )
+        return self
+
 
 class Listening(Protocol):
     """A listener whose clients are connected; `run` lasts until it is cancelled."""
@@ -112,6 +126,11 @@ class Coap:
         """Serves until cancelled."""
         context = Context(serversite=Site(self._server), loggername=LIBRARY)
         fronts = self._open(context)
+        reachable = [front.socket for front in fronts if not front.socket.local]
+        discoveries = [
+            Discovery(interface, reachable, self._server, self._port)
+            for interface in self._config.multicast
+        ]
         try:
             connected = self._open_streams()
             notifiers = [f.notifier for f in fronts] + [c.streams.notifier for c in connected]
@@ -124,8 +143,12 @@ class Coap:
                     tasks.create_task(listening.run())
                 for notifier in notifiers:
                     tasks.create_task(notifier.keep_telling())
+                for discovery in discoveries:
+                    tasks.create_task(discovery.keep_joined())
                 await self._tell(notifiers)
         finally:
+            for discovery in discoveries:
+                discovery.stop()
             for front in fronts:
                 front.stop()
             await context.shutdown()

@@ -97,14 +97,8 @@ def _fits(whole: Response, block: Block) -> bool:
     return len(whole.payload) <= block.size
 
 
-def narrowed(request: Request, whole: Response, room: float) -> Request | None:
-    """The request with blocks of at most `room` octets, less what Block2 itself needs.
-
-    None if there are none so small, and for a body of several blocks that was asked for at once:
-    so many requests are more than its client wants.
-    """
-    if request.block2 is None and whole.block2 is not None:
-        return None
+def narrowed(request: Request, room: float) -> Request | None:
+    """The request with blocks of at most `room` octets, less what Block2 itself needs, if any."""
     wanted = request.block2 or Block(0, more=False, exponent=LARGEST_EXPONENT)
     exponent = math.floor(math.log2(max(room - BLOCK_OCTETS, 1) / 16))
     if not 0 <= exponent <= wanted.exponent:

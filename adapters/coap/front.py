@@ -194,8 +194,9 @@ class Front:
             if excess > 0 and response.code >= Code.BAD_REQUEST:
                 return replace(response, payload=b"")
             if excess > 0:
-                narrow = narrowed(request, response, len(response.payload) - excess - ECHO_OCTETS)
-                if narrow is None:
+                narrow = narrowed(request, len(response.payload) - excess - ECHO_OCTETS)
+                long = request.block2 is None and response.block2 is not None
+                if long or narrow is None:  # or more small blocks than anybody has patience for
                     return self._challenge(peer)
                 request = narrow
                 response = replace(self._server.read(request), echo=self._challenge(peer).echo)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import socket
+import struct
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 
@@ -18,11 +19,16 @@ The default holds 256 small datagrams. The kernel gives less if net.core.rmem_ma
 
 _IP_PKTINFO = 8  # Linux numbers that the socket module lacks: ip(7), ipv6(7)
 _IP_RECVERR = 11
+_IP_MULTICAST_ALL = 49
+_IPV6_MULTICAST_ALL = 29
 _IPV6_RECVERR = 25
 _MSG_ERRQUEUE = 0x2000
 
 _ANCILLARY_OCTETS = 512
 """Room for the packet information and the extended error of one datagram."""
+
+ALL_NODES, ALL_NODES_6 = "224.0.1.187", "ff02::fd"
+"""The groups "All CoAP Nodes"; that of IPv6 on this link only."""
 
 REMEMBERED = 20_000
 """Peers whose way back is kept on a wildcard address: twice the observers, 10 MB at most."""
@@ -39,6 +45,7 @@ class UdpSocket:
         address = ipaddress.ip_address(host)
         family = socket.AF_INET if address.version == 4 else socket.AF_INET6
         self.local = address.is_loopback
+        self.family = family
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
         try:
             self._set_up(family)
@@ -58,6 +65,7 @@ class UdpSocket:
         self._socket.setblocking(False)
         for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
             self._socket.setsockopt(socket.SOL_SOCKET, option, BUFFER_OCTETS)
+        _hear_only_what_was_joined(self._socket)
         if family == socket.AF_INET6:
             self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             self._socket.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVERR, 1)
@@ -87,6 +95,21 @@ class UdpSocket:
             while True:
                 yield self._socket.recvmsg(1, _ANCILLARY_OCTETS, _MSG_ERRQUEUE)[3]
 
+    @contextlib.contextmanager
+    def shared(self) -> Iterator[None]:
+        """Lets sockets of groups have the same port, which the wildcard address claims for all."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            yield
+        finally:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+
+    @property
+    def port(self) -> int:
+        """The bound port."""
+        port: int = self._socket.getsockname()[1]
+        return port
+
     @property
     def name(self) -> str:
         """The bound address as people write it."""
@@ -99,6 +122,58 @@ class UdpSocket:
     def close(self) -> None:
         """Gives the address back."""
         self._socket.close()
+
+
+class GroupSocket:
+    """Hears "All CoAP Nodes" (RFC 7252 12.8) on one interface; OSError if it cannot.
+
+    It never sends: answers come from the `listener`, whose port it has.
+    """
+
+    def __init__(self, listener: UdpSocket, interface: int) -> None:
+        self.listener = listener
+        self._socket = socket.socket(listener.family, socket.SOCK_DGRAM)
+        try:
+            self._socket.setblocking(False)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with listener.shared():
+                self._join(listener.port, interface)
+        except OSError:
+            self._socket.close()
+            raise
+        self.receive: Callable[[int], tuple[bytes, Peer]] = self._socket.recvfrom
+
+    def _join(self, port: int, interface: int) -> None:
+        _hear_only_what_was_joined(self._socket)
+        if self._socket.family == socket.AF_INET6:
+            self._socket.bind((ALL_NODES_6, port, 0, interface))
+            group = socket.inet_pton(socket.AF_INET6, ALL_NODES_6) + struct.pack("@i", interface)
+            self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, group)
+        else:
+            self._socket.bind((ALL_NODES, port))
+            group = socket.inet_aton(ALL_NODES) + struct.pack("@ii", 0, interface)
+            self._socket.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, group)
+
+    @property
+    def name(self) -> str:
+        """The group and port as people write them."""
+        return peer_name(self._socket.getsockname())
+
+    def fileno(self) -> int:
+        """The descriptor, for a reader of the event loop."""
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        """Leaves the group."""
+        self._socket.close()
+
+
+def _hear_only_what_was_joined(bound: socket.socket) -> None:
+    """Else Linux gives a socket what other programs, or other interfaces, asked for."""
+    if bound.family == socket.AF_INET6:
+        bound.setsockopt(socket.IPPROTO_IPV6, _IPV6_MULTICAST_ALL, 0)
+    else:
+        bound.setsockopt(socket.IPPROTO_IP, _IP_MULTICAST_ALL, 0)
 
 
 def is_loopback(peer: Peer) -> bool:

@@ -47,7 +47,7 @@ def home(clock: Clock) -> HubBench:
     return bench
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def network() -> Iterator[Network]:
     """A cable between the gateway's machine and a client's."""
     network = Network()

@@ -3,11 +3,14 @@
 import ctypes
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from tests.coap.peers import PATIENCE_S
 
 CLONE_NEWNET = 0x40000000
 OWN = "/proc/thread-self/ns/net"
@@ -53,10 +56,11 @@ class Machine:
         """What a command begins with that is to run there."""
         return ("nsenter", f"--net=/proc/{os.getpid()}/fd/{self.fd}")
 
-    def run(self, *command: str) -> None:
-        """Runs a command there; the test fails if that fails."""
+    def run(self, *command: str) -> str:
+        """What a command printed that ran there; the test fails if it fails."""
         done = subprocess.run([*self.enter, *command], capture_output=True, text=True, check=False)
         assert not done.returncode, f"{' '.join(command)}: {done.stderr}"
+        return done.stdout
 
 
 def _enter(fd: int) -> None:
@@ -83,10 +87,20 @@ class Network:
             machine.run("ip", "address", "add", f"{addresses[1]}/64", "dev", link, "nodad")
             machine.run("sysctl", "-qw", f"net.ipv6.conf.{link}.accept_dad=0")
             machine.run("ip", "link", "set", link, "up")
+        for machine in (self.gateway, self.client):
+            _wait_for_link_local(machine)
 
     def close(self) -> None:
         self.gateway.close()
         self.client.close()
+
+
+def _wait_for_link_local(machine: Machine) -> None:
+    """Without that address nobody can ask a group."""
+    deadline = time.monotonic() + PATIENCE_S
+    while "fe80" not in machine.run("ip", "-6", "address", "show", "scope", "link", "-tentative"):
+        assert time.monotonic() < deadline, "no link-local address"
+        time.sleep(0.01)
 
 
 def _wait_until_inside(pid: int, fd: int) -> None:
