@@ -13,7 +13,7 @@ demo: $(VENV)/.demo
 test: $(VENV)/.dev
 	@tools/need prosody=prosody openssl=openssl dbus-daemon=dbus coap-client-notls=libcoap3-bin \
 		tshark=tshark node=nodejs npm=npm cc=build-essential taskset=util-linux \
-		systemd-analyze=systemd
+		systemd-analyze=systemd ejabberdctl=ejabberd go-sendxmpp=go-sendxmpp profanity=profanity
 	@$(MAKE) --jobs=3 --output-sync=target lint deb container  # two of them wait for the network
 	$(PY) -m pytest -n 3 --dist loadfile
 

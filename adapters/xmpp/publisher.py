@@ -30,6 +30,10 @@ FORBIDDEN_PAUSE_S = 300.0
 REFRESH_S = 300.0
 """The gateway's own item is published anew this often; one older than twice that is dead."""
 
+LOOK_ROUND_S = 300.0
+LOOK_EVERY_S = 1.0
+"""Each node is looked at once a round, at most one a second: that is nothing to a server."""
+
 FAREWELL_S = 1.5
 """What a stopping gateway takes to say so; systems give a service few seconds to end."""
 
@@ -118,6 +122,7 @@ class Publisher:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._tidy(pubsub))
             group.create_task(self._refresh())
+            group.create_task(self._look_after(pubsub))
             for _ in range(self._window):
                 group.create_task(self._work(pubsub))
 
@@ -200,6 +205,18 @@ class Publisher:
         while True:
             await asyncio.sleep(REFRESH_S)
             self._put(Key(GATEWAY, GATEWAY))
+
+    async def _look_after(self, pubsub: Pubsub) -> None:
+        """Finds nodes that somebody deleted or changed, one after the other."""
+        while True:
+            for device in (GATEWAY, *self._items):
+                await asyncio.sleep(max(LOOK_EVERY_S, LOOK_ROUND_S / (1 + len(self._items))))
+                node = self.directory if device == GATEWAY else self.node(device)
+                try:
+                    if not await pubsub.is_intact(node):
+                        self._restore(node, device)
+                except (StanzaError, NoAnswer) as error:
+                    log.debug("node %s cannot be looked at: %s", node, error)
 
     async def _work(self, pubsub: Pubsub) -> None:
         while True:
@@ -333,14 +350,17 @@ class Publisher:
         self._told.clear()
         node = self.directory if key.device == GATEWAY else self.node(key.device)
         if pubsub.forget(node):
-            log.warning("node %s is gone from the server; it is created again", node)
-        if key.device == GATEWAY:
+            self._restore(node, key.device)
+        self._queue.failed(key, time.monotonic())
+
+    def _restore(self, node: str, owner: DeviceId) -> None:
+        log.warning("node %s was deleted or changed on the server; it is put right", node)
+        if owner == GATEWAY:
             self._put(Key(GATEWAY, GATEWAY))
             for listed in self._items:
                 self._put(Key(GATEWAY, listed))
-        elif device := self._port.device_by_id(key.device):
+        elif device := self._port.device_by_id(owner):
             self._announce(device)
-        self._queue.failed(key, time.monotonic())
 
     def _once(self, device: DeviceId, item: str, reason: str) -> None:
         """Logs and counts a fault that comes back with each new value, once an item."""

@@ -66,6 +66,15 @@ async def _identities(session: Session, jid: str) -> set[tuple[str, str]]:
     return set() if info is None else stanzas.identities(info)
 
 
+@dataclass(frozen=True, slots=True)
+class _Node:
+    """A node as it was left: `room` is how many items it keeps, `config` what the service says."""
+
+    title: str
+    room: int
+    config: Mapping[str, str]
+
+
 class Pubsub:
     """Nodes and items of one service. All calls raise SessionLost, NoAnswer or StanzaError.
 
@@ -80,7 +89,7 @@ class Pubsub:
         own_account = service.jid is None
         self._access: Access = "presence" if own_account and access == "whitelist" else access
         self._members = members
-        self._known: dict[str, tuple[str, int]] = {}
+        self._known: dict[str, _Node] = {}
         self._creating = asyncio.Lock()
 
     @property
@@ -94,14 +103,33 @@ class Pubsub:
             async with self._creating:
                 if not self._is_known(node, title):
                     await self._create(node, title)
-                    room = await self._repair(node, title)
+                    repaired = await self._repair(node, title)
                     if self._access == "whitelist":
                         await self._admit(node)
-                    self._known[node] = (title, room)
-        return self._known[node][1]
+                    self._known[node] = repaired
+        return self._known[node].room
 
     def _is_known(self, node: str, title: str) -> bool:
-        return node in self._known and self._known[node][0] == title
+        return node in self._known and self._known[node].title == title
+
+    async def is_intact(self, node: str) -> bool:
+        """Whether a node is as it was left; if not, it is put right before the next publish.
+
+        Without asking one does not hear of a deletion where services create nodes at a publish,
+        open to everybody (ejabberd, PEP).
+        """
+        if (known := self._known.get(node)) is None:
+            return True
+        try:
+            now = stanzas.form_values(await self._get(stanzas.get_config(node)))
+        except StanzaError as error:
+            if error.condition != "item-not-found":
+                raise
+            now = {}
+        if known is not self._known.get(node) or now == known.config:
+            return True
+        self.forget(node)
+        return False
 
     def forget(self, node: str) -> bool:
         """The node may be gone or changed: it is looked at before the next publish."""
@@ -137,8 +165,8 @@ class Pubsub:
                 log.debug("%s: created node %s", self.service, node)
                 return
 
-    async def _repair(self, node: str, title: str) -> int:
-        """Sets what is configured otherwise; gives how many items the node keeps."""
+    async def _repair(self, node: str, title: str) -> _Node:
+        """Sets what is configured otherwise; gives what the node then is."""
         wrong = self._wrong(stanzas.form_values(await self._get(stanzas.get_config(node))), title)
         for max_items in MAX_ITEMS if wrong else ():
             changes = wrong | ({_MAX_ITEMS: max_items} if _MAX_ITEMS in wrong else {})
@@ -155,7 +183,7 @@ class Pubsub:
         kept = actual.get(_MAX_ITEMS, MAX_ITEMS[0])
         if kept == MAX_ITEMS[0]:
             kept = stanzas.form_maxima(form).get(_MAX_ITEMS, "")
-        return int(kept) if kept.isdecimal() else _UNLIMITED
+        return _Node(title, int(kept) if kept.isdecimal() else _UNLIMITED, actual)
 
     def _wrong(self, actual: Mapping[str, str], title: str) -> dict[str, str]:
         wanted = self._config(title, MAX_ITEMS[0])

@@ -5,7 +5,7 @@ import functools
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path as FilePath
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 from slixmpp import ClientXMPP
@@ -27,6 +27,15 @@ DIRECTORY = "iot/gateway"
 NODE = "iot/gateway/0024befffe804ff1"
 
 VALUE, UNIT, SWITCH = Path(3303, 0, 5700), Path(3303, 0, 5701), Path(3312, 0, 5850)
+
+
+class Server(Protocol):
+    """A server on loopback for the domain `localhost`."""
+
+    port: int
+
+    @property
+    def ca_file(self) -> FilePath: ...
 
 
 class Watched:
@@ -90,7 +99,7 @@ class Gateway:
 class Peer(ClientXMPP, Watched):
     """Somebody else's client, on slixmpp's own pubsub plugin; keeps what events told it."""
 
-    def __init__(self, user: str, server: ThrowawayProsody) -> None:
+    def __init__(self, user: str, server: Server) -> None:
         ClientXMPP.__init__(self, f"{user}@localhost/test", PASSWORDS[user])
         Watched.__init__(self)
         self.enable_direct_tls = False
@@ -155,7 +164,7 @@ def field(pack: list[dict[str, str]], name: str) -> str | None:
 
 
 @asynccontextmanager
-async def peer_of(server: ThrowawayProsody, user: str) -> AsyncIterator[Peer]:
+async def peer_of(server: Server, user: str) -> AsyncIterator[Peer]:
     peer = Peer(user, server)
     up = asyncio.Event()
     peer.add_event_handler("session_start", lambda _: up.set())
