@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from gateway.admission import Admission
+from gateway.attendance import Attendance
 from gateway.commands import Commander
 from gateway.errors import InvalidValue, NotAllowed, NotFound, StateError
 from gateway.events import (
@@ -67,21 +68,32 @@ class Hub:
         self.adapters: Callable[[], Sequence[AdapterState]] = tuple
         self.identities = Identities(memory)
         self.admission = Admission(self.store, self.identities, lambda: self.rules, wall, monotonic)
+        self.attendance = Attendance(
+            self.store,
+            memory,
+            lambda: self.rules,
+            wall=wall,
+            monotonic=monotonic,
+            changed=self._changed,
+        )
         self._intake = Intake(registry, lambda: self.rules, self.counters)
         self._reporter = Reporter()
         self._unsaved: set[tuple[DeviceId, Path]] = set()
-        self.store.put(Device(GATEWAY, "", "gateway", "", self._now(State.ONLINE, "running")))
+        self.store.put(
+            Device(GATEWAY, "", "gateway", "", Availability(State.ONLINE, "running", wall()))
+        )
         self._say(device_object())
 
     # --- start ---------------------------------------------------------------------------
 
     def restore(self, remembered: Sequence[Remembered]) -> None:
         """Takes over what an earlier life kept; values are marked restored until heard again."""
+        unheard = Availability(State.UNKNOWN, "not heard since the gateway started", self.wall())
+        self.attendance.recall()
         for known in self.identities.restore(remembered, self.rules):
-            device = known.as_device(
-                self._now(State.UNKNOWN, "not heard since the gateway started")
-            )
+            device = known.as_device(unheard)
             self.store.put(replace(device, name=self.rules.of(device.id).name or device.name))
+            self.attendance.restore(device)
             self._revive(known)
             self._describe(device.id)
 
@@ -93,14 +105,15 @@ class Hub:
             if self.admission.blocks(adapter, sighting):
                 self._retire(known, "is blocked")
                 return False
-            known = self._noted(known)
+            self.attendance.heard(known.id)
             if not known.name and sighting.name:
-                self._name(known, printable(sighting.name))
+                self._name(known.id, printable(sighting.name))
             return True
         if not (joined := self.admission.admit(adapter, sighting)):
             return False
         device, earlier = joined
         self.store.put(device)
+        self.attendance.heard(device.id)
         if earlier:
             self._revive(earlier)
         self._tell([DeviceChanged(device.id)])
@@ -109,7 +122,7 @@ class Hub:
     def refused(self, adapter: str, device: DeviceId, reason: str) -> None:
         """A device is there but cannot be bridged; an admitted one shows it as its state."""
         if device in self.store:
-            self.available(device, State.OFFLINE, f"not bridged: {reason}")
+            self.attendance.away(device, f"not bridged: {reason}")
         else:
             self.admission.refuse(adapter, device, reason)
 
@@ -123,21 +136,10 @@ class Hub:
                 self.counters["readings_of_strangers"] += 1
         widened, changes = self._take(known)
         for device in dict.fromkeys(r.device for r in known):
-            self._heard(device, announce=device in widened)
+            self.attendance.reported(device)
+            if device in widened:
+                self._changed(device)
         self._tell(changes)
-
-    def available(self, device: DeviceId, state: State, reason: str) -> None:
-        """Sets whether a device can be reached, and why."""
-        if not (known := self.store.device(device)):
-            return
-        if state is State.ONLINE:
-            known = self._noted(known)
-        before = known.availability
-        if before.state is not state:
-            log.info("%s (%s) is %s: %s", device, known.prefix, state.value, reason)
-            self._replace(known, availability=self._now(state, reason))
-        elif before.reason != reason:
-            self._replace(known, availability=replace(before, reason=reason))
 
     def withdraw(self, device: DeviceId, under: Path) -> None:
         """Forgets resources that the device no longer has."""
@@ -183,9 +185,10 @@ class Hub:
                 f"the configuration names it {configured!r}; change or remove name under "
                 f'[[device]] id = "{device}", then: border-gateway reload'
             )
-        self.identities.keep(replace(known, name=name))
+        named = replace(known, name=name)
+        self.identities.keep(named)
         log.info("%s (/%s) is named %r", device, known.prefix, name)
-        self._replace(known, name=name)
+        self._replace(named)
 
     def reconfigure(self, rules: Rules) -> Sequence[str]:
         """Takes over new rules; a sentence for each device on which they do not just take effect.
@@ -206,7 +209,7 @@ class Hub:
             if rule.prefix not in (None, known.prefix):
                 told.append(f"{known.id} stays at /{known.prefix} until the daemon is restarted")
             if rule.name and rule.name != known.name:
-                self._name(known, rule.name)
+                self._name(known.id, rule.name)
             elif rule != before.of(known.id):
                 self._tell([DeviceChanged(known.id)])
             self._treat_anew(known.id, before)
@@ -245,7 +248,11 @@ class Hub:
     # --- the clock ------------------------------------------------------------------------------
 
     def tick(self) -> None:
-        """Tells what the report rule held back and is due; to be called about once a second."""
+        """Tells what the report rule held back and is due, and who is not there any more.
+
+        To be called about once a second.
+        """
+        self.attendance.tick()
         now = self.monotonic()
         changes: list[Event] = []
         for device, path in self._reporter.due(now):
@@ -309,6 +316,7 @@ class Hub:
 
     def _remove(self, known: Device) -> None:
         self._intake.forget(known.id)
+        self.attendance.forget(known.id)
         self.store.remove(known.id)
         self._reporter.forget(known.id)
         self._tell([Removed(known.id, known.prefix)])
@@ -321,12 +329,13 @@ class Hub:
             if not hidden and (checked := self._intake.checked(reading)):
                 self.store.apply(checked, restored=True)
 
-    def _name(self, known: Device, name: str) -> None:
-        self._replace(known, name=name)
+    def _name(self, device: DeviceId, name: str) -> None:
+        named = replace(self.store.require(device), name=name)
+        self._replace(named)
         try:
-            self.identities.keep(self.store.require(known.id))
+            self.identities.keep(named)
         except StateError as error:
-            log.error("%s: its name %r is not kept: %s", known.id, name, error)
+            log.error("%s: its name %r is not kept: %s", device, name, error)
 
     def _applied(self, reading: Reading) -> bool:
         if self.store.apply(reading):
@@ -348,29 +357,12 @@ class Hub:
         entry = None if reading.device == GATEWAY else self.journal.record(reading)
         return Change(reading.device, reading.path, entry=entry)
 
-    def _heard(self, device: DeviceId, *, announce: bool) -> None:
-        known = self.store.device(device)
-        if known is None:
-            return
-        if known.availability.state is not State.ONLINE:
-            self.available(device, State.ONLINE, "connected")
-        elif device != GATEWAY:
-            self._noted(known)
-        if announce:
-            self._tell([DeviceChanged(device)])
+    def _replace(self, device: Device) -> None:
+        self.store.put(device)
+        self._changed(device.id)
 
-    def _noted(self, known: Device) -> Device:
-        """The device, seen now."""
-        seen = replace(known, last_seen=self.wall())
-        self.store.put(seen)
-        return seen
-
-    def _replace(self, known: Device, **changes: object) -> None:
-        self.store.put(replace(known, **changes))  # type: ignore[arg-type]
-        self._tell([DeviceChanged(known.id)])
-
-    def _now(self, state: State, reason: str) -> Availability:
-        return Availability(state, reason, self.wall())
+    def _changed(self, device: DeviceId) -> None:
+        self._tell([DeviceChanged(device)])
 
     def _describe(self, device: DeviceId) -> None:
         """Keeps the device's instance of the gateway object in step."""

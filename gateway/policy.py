@@ -36,6 +36,15 @@ class ReportRule:
 
 
 @dataclass(frozen=True, slots=True)
+class Patience:
+    """How long devices may be silent before they count as offline, by their kind."""
+
+    powered_s: float = 0.0
+    sleepy_s: float = 90_000.0
+    beacon_s: float = 195.0
+
+
+@dataclass(frozen=True, slots=True)
 class ReportOverride:
     """A report rule in part: None leaves what is more general as it is."""
 
@@ -96,6 +105,7 @@ class DeviceRule:
     writable: bool | tuple[Path | PathPattern, ...] = False
     report: ReportOverride = ReportOverride()
     resources: tuple[ResourceRule, ...] = ()
+    timeout_s: float | None = None
 
     def allows_writing(self, path: Path) -> bool:
         """Whether writing and executing at `path` is enabled."""
@@ -121,6 +131,7 @@ class Rules:
     resources: tuple[ResourceRule, ...] = ()
     admit: tuple[DevicePattern, ...] = ()
     block: tuple[DevicePattern, ...] = ()
+    patience: Patience = Patience()
 
     def admits(self, adapter: str, sighting: Sighting) -> bool:
         """Whether a device that looks like this may join by itself."""

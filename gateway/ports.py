@@ -162,10 +162,14 @@ class SouthPort(Port, Protocol):
         """Takes what an admitted device said, one frame in one call; the device is online."""
 
     def online(self, device: DeviceId, reason: str) -> None:
-        """The device can be reached, though it has not said anything new."""
+        """The device is reached, though it has not said anything new; `lost` ends it.
+
+        One that is only seen and reported counts as offline when it is silent for too long.
+        """
 
     def lost(self, device: DeviceId, reason: str, *, asleep: bool = False) -> None:
-        """The device cannot be reached (or sleeps); its values stay."""
+        """The device cannot be reached (or sleeps); its values stay. To be called at each attempt
+        that fails: whether it is offline then is the hub's rule."""
 
     def withdraw(self, device: DeviceId, path: Path) -> None:
         """The device has shown that it no longer has what is at and below `path`."""

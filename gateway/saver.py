@@ -75,11 +75,12 @@ class Saver:
 
     async def _save(self) -> None:
         values, batch = self._hub.take_unsaved(), self._hub.journal.unsaved()
-        if not values and not batch:
+        seen = self._hub.attendance.take_seen()
+        if not (values or batch or seen):
             return
         loop = asyncio.get_running_loop()
         try:
-            await loop.run_in_executor(self._thread, self._write, values, batch)
+            await loop.run_in_executor(self._thread, self._write, values, seen, batch)
         except (StateError, asyncio.CancelledError):
             self._hub.keep_unsaved(values)
             raise
@@ -99,15 +100,24 @@ class Saver:
             self._spare_at = self._hub.monotonic() + SPARE_INTERVAL_S
             await asyncio.get_running_loop().run_in_executor(self._thread, self._state.spare)
 
-    def _write(self, values: Sequence[tuple[Device, Path, Resource | None]], batch: Batch) -> None:
+    def _write(
+        self,
+        values: Sequence[tuple[Device, Path, Resource | None]],
+        seen: Sequence[Device],
+        batch: Batch,
+    ) -> None:
         if values:
             self._state.save(values)
+        if seen:
+            self._state.save_seen(seen)
         self._archive.write(batch)
 
     def save_last(self) -> None:
         """Saves what is left and closes the database."""
         try:
+            self._hub.attendance.keep()
             self._state.save(self._hub.take_unsaved())
+            self._state.save_seen(self._hub.attendance.take_seen(last=True))
             while batch := self._hub.journal.unsaved():
                 self._archive.write(batch)
                 self._hub.journal.saved(batch)

@@ -17,6 +17,7 @@ from gateway.patterns import DevicePattern, PathPattern, parse_id_pattern, parse
 from gateway.policy import (
     MAX_NAME,
     DeviceRule,
+    Patience,
     ReportOverride,
     ReportRule,
     ResourceRule,
@@ -65,6 +66,21 @@ class GatewaySection(Section):
         None, examples=[{"latitude": 47.3769, "longitude": 8.5417, "altitude": 408.0}]
     )
     """Where the gateway stands; clients read it at /6/0."""
+
+
+class AvailabilitySection(Section):
+    """When a silent device counts as offline, by what kind of device it is. A device's own timeout
+    goes before. Commands are tried all the same."""
+
+    reload: ClassVar[Reload] = Reload.LIVE
+    powered: Duration = 10.0
+    """One that its adapter keeps in touch with, connected or asked regularly: it is offline when it
+    was lost, and attempts to reach it failed for this long."""
+    sleepy: Annotated[Duration, Field(gt=0)] = 90_000.0
+    """One that sleeps, after its last sign of life."""
+    beacon: Annotated[Duration, Field(gt=0)] = 195.0
+    """One that is only heard, until it is known how often: then after 2.5 times its usual interval,
+    but not before 30s."""
 
 
 Deadband = Annotated[float, Field(ge=0)]
@@ -188,6 +204,8 @@ class DeviceSection(Section):
     """What people call it."""
     writable: Annotated[bool | tuple[PathPattern, ...], BeforeValidator(_writable)] = False
     """Whether clients may write and execute: false, true, or paths such as ["3312/0/5850"]."""
+    timeout: Duration | None = Field(None, examples=["2h"])
+    """How long it may be silent before it counts as offline; see [availability]."""
     report: DeviceReport | None = Field(None, examples=[{"deadband": 0.5, "min_interval": "10s"}])
     """Its own report rule; what is left out is as under [[resource]] and [report]."""
     resource: tuple[ResourceSection, ...] = Field(
@@ -199,6 +217,7 @@ class DeviceSection(Section):
 CORE_SECTIONS: Mapping[str, type[Section]] = {
     "gateway": GatewaySection,
     "report": ReportSection,
+    "availability": AvailabilitySection,
     "journal": JournalSection,
 }
 REPEATED_SECTIONS: Mapping[str, type[Section]] = {
@@ -231,6 +250,8 @@ def rules_of(
     general, report = core["gateway"], core["report"]
     assert isinstance(general, GatewaySection)  # noqa: S101  (as CORE_SECTIONS says)
     assert isinstance(report, ReportSection)  # noqa: S101
+    silence = core["availability"]
+    assert isinstance(silence, AvailabilitySection)  # noqa: S101
     devices = {d.id: _device_rule(d) for d in repeated["device"] if isinstance(d, DeviceSection)}
     if general.writable:
         devices[GATEWAY] = DeviceRule(writable=general.writable)
@@ -241,6 +262,7 @@ def rules_of(
         resources=_resource_rules(repeated["resource"]),
         admit=_patterns(repeated["admit"]),
         block=_patterns(repeated["block"]),
+        patience=Patience(silence.powered, silence.sleepy, silence.beacon),
     )
 
 
@@ -259,6 +281,7 @@ def _device_rule(device: DeviceSection) -> DeviceRule:
         writable=device.writable,
         report=_override(device.report) if device.report else ReportOverride(),
         resources=_resource_rules(device.resource),
+        timeout_s=device.timeout,
     )
 
 

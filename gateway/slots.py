@@ -91,10 +91,10 @@ class SouthSlot(Slot):
         self._hub.report(readings)
 
     def online(self, device: DeviceId, reason: str) -> None:
-        self._hub.available(device, State.ONLINE, reason)
+        self._hub.attendance.online(device, reason)
 
     def lost(self, device: DeviceId, reason: str, *, asleep: bool = False) -> None:
-        self._hub.available(device, State.ASLEEP if asleep else State.OFFLINE, reason)
+        self._hub.attendance.lost(device, reason, asleep=asleep)
 
     def withdraw(self, device: DeviceId, path: Path) -> None:
         self._hub.withdraw(device, path)
@@ -105,7 +105,7 @@ class SouthSlot(Slot):
     def stopped(self, reason: str) -> None:
         """The adapter is gone, so none of its devices can be reached."""
         for device in self.devices():
-            self._hub.available(device.id, State.OFFLINE, reason)
+            self._hub.attendance.away(device.id, reason)
 
 
 class NorthSlot(Slot):

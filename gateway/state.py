@@ -138,6 +138,14 @@ class StateDatabase:
                 "UPDATE device SET last_seen = ? WHERE id = ?", [(s, d) for d, s in seen.items()]
             )
 
+    def save_seen(self, devices: Sequence[Device]) -> None:
+        """Writes when devices were seen, in one commit."""
+        with self.commit(synced=False) as db:
+            db.executemany(
+                "UPDATE device SET last_seen = ? WHERE id = ?",
+                [(device.last_seen, device.id) for device in devices],
+            )
+
     def snapshot(self, tables: Sequence[str] = BACKED_UP) -> bytes:
         """Tables of the database as they are now, as the content of a file."""
         with self._errors(), contextlib.closing(sqlite3.connect(":memory:")) as copy:

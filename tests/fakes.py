@@ -70,10 +70,11 @@ class Clock:
 
     def __init__(self) -> None:
         self.now = 1_000.0
+        self._epoch = 1_700_000_000.0
 
     def wall(self) -> float:
         """Unix seconds."""
-        return 1_700_000_000.0 + self.now
+        return self._epoch + self.now
 
     def monotonic(self) -> float:
         """Monotonic seconds."""
@@ -82,6 +83,10 @@ class Clock:
     def advance(self, seconds: float) -> None:
         """Moves both."""
         self.now += seconds
+
+    def jump(self, seconds: float) -> None:
+        """Sets the wall clock, as a time server does."""
+        self._epoch += seconds
 
 
 class DictMemory:

@@ -125,7 +125,7 @@ async def test_a_device_that_is_renamed_keeps_its_node(
     async with run() as gateway:
         await gateway.settled()
         await reader.subscribe(NODE)
-        bench.hub._replace(bench.hub.store.require(STATION), name="Kitchen")
+        bench.hub.rename(STATION, "Kitchen")
         await reader.until(lambda: reader.value(NODE, "meta", "name") == "Kitchen")
         disco: Any = reader.plugin["xep_0030"]
         listed = await disco.get_items(SERVICE, timeout=10)

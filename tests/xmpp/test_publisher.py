@@ -15,7 +15,6 @@ from adapters.xmpp.errors import NoAnswer, SessionLost, StanzaError
 from adapters.xmpp.publisher import Publisher
 from adapters.xmpp.pubsub import Pubsub, Service
 from gateway.errors import AdapterError
-from gateway.events import State
 from tests.fakes import STATION, HubBench
 from tests.xmpp.conftest import DEADLINE_S, DIRECTORY, NODE, VALUE, WatchedSlot, field, records
 
@@ -175,7 +174,7 @@ async def test_a_description_is_published_when_it_says_something_new(mirror: Ben
     async with mirror.session():
         await mirror.settled()
         mirror.memory.log.clear()
-        mirror.hub.hub.available(STATION, State.OFFLINE, "out of reach")
+        mirror.hub.south.lost(STATION, "out of reach")
         await mirror.settled()
         assert {item for _, item in mirror.memory.log} == {"status", "0024befffe804ff1"}
         mirror.hub.hub.rename(STATION, "Roof")
