@@ -36,7 +36,10 @@ MAX_QUERIES = 16
 READ_TIMEOUT_S = 10.0
 """A query over everything takes a second; one that takes longer has a broken disk."""
 
-_FOUND = "SELECT number, device, path, at_ms, value FROM journal JOIN series ON series.id = series"
+_FOUND = (
+    "SELECT number, device, path, at_ms, value, changed "
+    "FROM journal JOIN series ON series.id = series"
+)
 
 _DELETE_OLDEST = (
     "DELETE FROM journal WHERE number IN (SELECT number FROM journal ORDER BY number LIMIT ?)"
@@ -95,8 +98,11 @@ class Archive:
             )
             cursor = db.executemany(
                 "INSERT OR IGNORE INTO journal "
-                "SELECT ?, id, ?, ? FROM series WHERE device = ? AND path = ?",
-                [(e.number, _ms(e.at), text_of(e.value), e.device, str(e.path)) for e in entries],
+                "SELECT ?, id, ?, ?, ? FROM series WHERE device = ? AND path = ?",
+                [
+                    (e.number, _ms(e.at), text_of(e.value), e.changed, e.device, str(e.path))
+                    for e in entries
+                ],
             )
         if self._entries is not None:
             self._entries += cursor.rowcount
@@ -173,8 +179,11 @@ class Archive:
                 paths.get(path) or paths.setdefault(path, Path.parse(path)),
                 value,
                 at_ms / 1000,
+                bool(changed),
             )
-            for number, device, path, at_ms, text in self._db.execute(sql, tuple(parameters))
+            for number, device, path, at_ms, text, changed in self._db.execute(
+                sql, tuple(parameters)
+            )
             if (value := value_from(text)) is not None  # which it never is
         ]
 

@@ -47,7 +47,7 @@ MIGRATIONS = (
     ) STRICT;
     CREATE TABLE journal (
         number INTEGER PRIMARY KEY, series INTEGER NOT NULL, at_ms INTEGER NOT NULL,
-        value TEXT NOT NULL
+        value TEXT NOT NULL, changed INTEGER NOT NULL
     ) STRICT;
     CREATE INDEX journal_of_series ON journal (series, at_ms);
     CREATE TABLE place (reader TEXT PRIMARY KEY, number INTEGER NOT NULL) STRICT, WITHOUT ROWID;

@@ -89,7 +89,8 @@ class Cause(Enum):
 class Entry:
     """A change in the journal, as it was told. `at` is Unix seconds to the millisecond.
 
-    The numbers rise by one from each to the next.
+    The numbers rise by one from each to the next. `changed` is False where a value that was known
+    already was told again.
     """
 
     number: int
@@ -97,6 +98,7 @@ class Entry:
     path: Path
     value: Value
     at: float
+    changed: bool = True
 
 
 @dataclass(frozen=True, slots=True)

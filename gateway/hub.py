@@ -281,13 +281,14 @@ class Hub:
         widened: set[DeviceId] = set()
         changes: list[Event] = []
         for reading in readings:
-            is_new = self.store.resource(reading.device, reading.path) is None
+            known = self.store.resource(reading.device, reading.path)
             if (taken := self._intake.taken(reading)) and self._applied(taken):
                 self._unsaved.add((taken.device, taken.path))
-                if is_new:
+                if known is None:
                     widened.add(taken.device)
                 if self._worth_telling(taken):
-                    changes.append(self._recorded(taken))
+                    changed = known is None or known.value != taken.value
+                    changes.append(self._recorded(taken, changed=changed))
         return widened, changes
 
     def _treat_anew(self, device: DeviceId, before: Rules) -> None:
@@ -352,9 +353,10 @@ class Hub:
         )
         return cause is not None
 
-    def _recorded(self, reading: Reading) -> Change:
+    def _recorded(self, reading: Reading, *, changed: bool = True) -> Change:
         """The change that a reading is, kept in the journal if a device said it."""
-        entry = None if reading.device == GATEWAY else self.journal.record(reading)
+        is_own = reading.device == GATEWAY
+        entry = None if is_own else self.journal.record(reading, changed=changed)
         return Change(reading.device, reading.path, entry=entry)
 
     def _replace(self, device: Device) -> None:

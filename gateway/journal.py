@@ -91,13 +91,13 @@ class Journal:
         self._moved: set[str] = set()
         self._unsaved: deque[Entry] = deque()
 
-    def record(self, reading: Reading) -> Entry | None:
+    def record(self, reading: Reading, *, changed: bool = True) -> Entry | None:
         """Adds a change and gives its entry; None where nothing is to be kept of it."""
         if reading.value is None or not self.retention.entries:
             return None
         self._last += 1
         at = round(reading.at, 3)  # as SenML will show it
-        entry = Entry(self._last, reading.device, reading.path, reading.value, at)
+        entry = Entry(self._last, reading.device, reading.path, reading.value, at, changed)
         self._unsaved.append(entry)
         if len(self._unsaved) > MAX_UNSAVED:
             self._unsaved.popleft()

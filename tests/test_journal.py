@@ -94,6 +94,16 @@ async def test_every_change_that_is_told_is_kept_with_its_time(bench: HubBench) 
     assert ([e.value for e in told], upto) == ([True, 3.0], 3)
 
 
+async def test_a_value_that_is_told_again_is_no_change(bench: HubBench) -> None:
+    bench.rules(ReportRule(max_interval_s=5))
+    bench.join()
+    for value in (True, True, False):
+        bench.say({SWITCH: value})
+        bench.clock.advance(6)
+    found = await bench.north.history(STATION, SWITCH, *ALL[:2])
+    assert [(e.value, e.changed) for e in found] == [(True, True), (True, False), (False, True)]
+
+
 async def test_two_values_in_one_frame_are_both_kept_and_executables_are_not(
     bench: HubBench,
 ) -> None:
@@ -129,12 +139,14 @@ KINDS: list[Value] = [
 async def test_every_kind_of_value_comes_back_with_its_type_and_time(disk: Disk) -> None:
     for number, value in enumerate(KINDS):
         disk.say(value, T0 + number / 1000)
+    disk.journal.record(Reading(STATION, SWITCH, True, T0), changed=False)
     disk.say(1.0, 1e305)  # a device may say any time
     disk.save()
     found = await disk.find()
     assert [(e.value, type(e.value), e.at) for e in found[:-1]] == [
         (value, type(value), round(T0 + number / 1000, 3)) for number, value in enumerate(KINDS)
     ]
+    assert [e.changed for e in await disk.find(SWITCH)] == [False]
 
 
 READING = st.tuples(

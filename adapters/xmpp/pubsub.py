@@ -19,8 +19,26 @@ from gateway.senml import NAMESPACE
 
 log = logging.getLogger(__name__)
 
-MAX_ITEMS = ("max", "256", "100", "10")
-"""Tried in this order: `max` is new in XEP-0060 1.20, and services cap the number at will."""
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a node is for. `max_items` are tried in this order; services cap the number at will.
+
+    A `normal` notification is stored for subscribers who are offline, a `headline` is not.
+    """
+
+    max_items: tuple[str, ...]
+    notification: Literal["headline", "normal"] = "headline"
+
+
+STATE = Kind(("max", "256", "100", "10"))
+"""Last values, one item each; `max` is new in XEP-0060 1.20."""
+
+HISTORY = Kind(("100", "10"))
+"""What came too late to be live; more items would make each publish slow (Prosody)."""
+
+ALERTS = Kind(("100", "10"), "normal")
+"""What must reach people, also those who are away."""
 
 MAX_ENTITIES = 32
 """Entities of a server that are asked whether they are the pubsub service."""
@@ -97,13 +115,13 @@ class Pubsub:
         """Who we are for the service."""
         return self._session.bare_jid
 
-    async def ensure(self, node: str, title: str) -> int:
+    async def ensure(self, node: str, title: str, kind: Kind = STATE) -> int:
         """Makes the node exist with the right configuration; gives how many items it keeps."""
         if not self._is_known(node, title):
             async with self._creating:
                 if not self._is_known(node, title):
-                    await self._create(node, title)
-                    repaired = await self._repair(node, title)
+                    await self._create(node, title, kind)
+                    repaired = await self._repair(node, title, kind)
                     if self._access == "whitelist":
                         await self._admit(node)
                     self._known[node] = repaired
@@ -152,23 +170,24 @@ class Pubsub:
         """The ids of all items of a node."""
         return stanzas.item_names(await self._get(stanzas.disco_items(node)))
 
-    async def _create(self, node: str, title: str) -> None:
-        for max_items in MAX_ITEMS:
+    async def _create(self, node: str, title: str, kind: Kind) -> None:
+        for max_items in kind.max_items:
             try:
-                await self._set(stanzas.create(node, self._config(title, max_items)))
+                await self._set(stanzas.create(node, self._config(title, kind, max_items)))
             except StanzaError as error:
                 if error.condition == "conflict":  # it exists
                     return
-                if not _too_many(error) or max_items == MAX_ITEMS[-1]:
+                if not _too_many(error) or max_items == kind.max_items[-1]:
                     raise
             else:
                 log.debug("%s: created node %s", self.service, node)
                 return
 
-    async def _repair(self, node: str, title: str) -> _Node:
+    async def _repair(self, node: str, title: str, kind: Kind) -> _Node:
         """Sets what is configured otherwise; gives what the node then is."""
-        wrong = self._wrong(stanzas.form_values(await self._get(stanzas.get_config(node))), title)
-        for max_items in MAX_ITEMS if wrong else ():
+        actual = stanzas.form_values(await self._get(stanzas.get_config(node)))
+        wrong = self._wrong(actual, title, kind)
+        for max_items in kind.max_items if wrong else ():
             changes = wrong | ({_MAX_ITEMS: max_items} if _MAX_ITEMS in wrong else {})
             try:
                 await self._set(stanzas.configure(node, changes))
@@ -178,17 +197,18 @@ class Pubsub:
                     raise
         form = await self._get(stanzas.get_config(node))
         actual = stanzas.form_values(form)
-        for name in self._wrong(actual, title).keys() - {_MAX_ITEMS}:
+        for name in self._wrong(actual, title, kind).keys() - {_MAX_ITEMS}:
             log.warning("%s: node %s keeps %s = %s", self.service, node, name, actual.get(name))
-        kept = actual.get(_MAX_ITEMS, MAX_ITEMS[0])
-        if kept == MAX_ITEMS[0]:
+        kept = actual.get(_MAX_ITEMS, _ANY)
+        if kept == _ANY:
             kept = stanzas.form_maxima(form).get(_MAX_ITEMS, "")
         return _Node(title, int(kept) if kept.isdecimal() else _UNLIMITED, actual)
 
-    def _wrong(self, actual: Mapping[str, str], title: str) -> dict[str, str]:
-        wanted = self._config(title, MAX_ITEMS[0])
+    def _wrong(self, actual: Mapping[str, str], title: str, kind: Kind) -> dict[str, str]:
+        wanted = self._config(title, kind, kind.max_items[0])
         kept = actual.get(_MAX_ITEMS, "")
-        if kept.isdecimal() and int(kept) >= int(MAX_ITEMS[1]):
+        enough = kind.max_items[1] if wanted[_MAX_ITEMS] == _ANY else wanted[_MAX_ITEMS]
+        if kept.isdecimal() and int(kept) >= int(enough):
             del wanted[_MAX_ITEMS]
         return {k: v for k, v in wanted.items() if k in actual and _plain(actual[k]) != v}
 
@@ -201,7 +221,7 @@ class Pubsub:
         if changes:
             await self._set(stanzas.set_affiliations(node, changes))
 
-    def _config(self, title: str, max_items: str) -> dict[str, str]:
+    def _config(self, title: str, kind: Kind, max_items: str) -> dict[str, str]:
         last_item = "on_sub" if self.service.jid else "on_sub_and_presence"
         return {
             "pubsub#title": title,
@@ -211,7 +231,7 @@ class Pubsub:
             "pubsub#access_model": self._access,
             "pubsub#publish_model": "publishers",
             "pubsub#send_last_published_item": last_item,
-            "pubsub#notification_type": "headline",
+            "pubsub#notification_type": kind.notification,
             "pubsub#deliver_payloads": "1",
             "pubsub#notify_retract": "1",
             "pubsub#notify_delete": "1",
@@ -229,6 +249,7 @@ class Pubsub:
 
 
 _MAX_ITEMS = "pubsub#max_items"
+_ANY = "max"
 _UNLIMITED = 2**31
 
 
