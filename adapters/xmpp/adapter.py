@@ -7,6 +7,7 @@ import logging
 import random
 import time
 from collections.abc import Iterator
+from typing import assert_never
 
 from adapters.xmpp import stanzas
 from adapters.xmpp.access import Roles
@@ -16,6 +17,8 @@ from adapters.xmpp.check import check
 from adapters.xmpp.config import XmppSection
 from adapters.xmpp.control import Control
 from adapters.xmpp.errors import BadCredentials, NoAnswer, StanzaError
+from adapters.xmpp.formats import SENML_XML, Format, SenmlJson
+from adapters.xmpp.iot.publication import Publication
 from adapters.xmpp.iot.things import Things
 from adapters.xmpp.publisher import Publisher, forbidden
 from adapters.xmpp.pubsub import FORBIDDEN, Pubsub, Service, find_pep, find_service
@@ -128,7 +131,19 @@ class Xmpp:
         return self._on(session, own)
 
     def _on(self, session: Session, service: Service) -> Pubsub:
-        return Pubsub(session, service, self._config.access, self._roles.accounts)
+        members = self._roles.accounts
+        return Pubsub(session, service, self._config.access, members, self._format())
+
+    def _format(self) -> Format:
+        match self._config.payload:
+            case "senml":
+                return SENML_XML
+            case "json":
+                return SenmlJson()
+            case "nf-sd":
+                return Publication(self._port, self._config.nf_root)
+            case _:
+                assert_never(self._config.payload)
 
     async def _may_create(self, pubsub: Pubsub) -> bool:
         try:

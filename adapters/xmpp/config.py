@@ -89,6 +89,10 @@ class XmppSection(Section):
     """Who may subscribe on the service: those with a role, or (open) everybody who reaches it."""
     layout: Layout = "device"
     """What an item is: an object instance (device), a resource, or the whole device (state)."""
+    payload: Literal["senml", "json", "nf-sd"] = "senml"
+    """What an item is written in: SenML in XML, in JSON, or the IoTGateway family's sensor data."""
+    nf_root: Literal["urn:nf", "urn:nfi", "urn:ieee"] = "urn:nf"
+    """The namespace root of payload nf-sd; requests are answered in the one that they use."""
     prune: bool = False
     """Whether nodes of devices that this gateway does not know (any more) are deleted."""
     window: Annotated[int, Field(ge=1, le=64)] = 8

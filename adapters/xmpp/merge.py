@@ -5,13 +5,13 @@ Pure. Duplicates are normal (XEP-0060 4.3: a service may send the last item agai
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from adapters.xmpp.formats import records
 from adapters.xmpp.stanzas import Deleted, Item, NodeEvent, Published
 from gateway.errors import DecodeError
-from gateway.senml import Record, from_xml
+from gateway.senml import Record
 
 MAX_NAMES = 1_000_000
 """Ten thousand devices of a hundred records; a bound against a publisher gone wild."""
@@ -47,15 +47,15 @@ class View:
 
     def _take(self, node: str, item: Item, now: float) -> Sequence[Update]:
         known = self._records.get((node, item.id), {})
-        records = {record.name: record for record in _records(item, now)}
-        if not records or _newest(records) < _newest(known):
+        said = {record.name: record for record in _records(item, now)}
+        if not said or _newest(said) < _newest(known):
             return []  # none of ours, or an older one that comes late
-        if self._names + len(records) - len(known) > MAX_NAMES:
+        if self._names + len(said) - len(known) > MAX_NAMES:
             return []
-        self._names += len(records) - len(known)
-        self._records[node, item.id] = records
-        gone = [Update(node, item.id, r, gone=True) for n, r in known.items() if n not in records]
-        new = [Update(node, item.id, r) for n, r in records.items() if known.get(n) != r]
+        self._names += len(said) - len(known)
+        self._records[node, item.id] = said
+        gone = [Update(node, item.id, r, gone=True) for n, r in known.items() if n not in said]
+        new = [Update(node, item.id, r) for n, r in said.items() if known.get(n) != r]
         return gone + new
 
     def _drop(self, node: str, item: str) -> Sequence[Update]:
@@ -73,6 +73,6 @@ def _records(item: Item, now: float) -> Sequence[Record]:
     if item.payload is None:
         return []
     try:
-        return from_xml(ET.tostring(item.payload), now)
+        return records(item.payload, now)
     except DecodeError:
         return []

@@ -14,8 +14,8 @@ from typing import Literal
 
 from adapters.xmpp import stanzas
 from adapters.xmpp.errors import NoAnswer, StanzaError
+from adapters.xmpp.formats import SENML_XML, Format
 from adapters.xmpp.session import Session
-from gateway.senml import NAMESPACE
 
 log = logging.getLogger(__name__)
 
@@ -100,9 +100,15 @@ class Pubsub:
     """
 
     def __init__(
-        self, session: Session, service: Service, access: Access, members: frozenset[str]
+        self,
+        session: Session,
+        service: Service,
+        access: Access,
+        members: frozenset[str],
+        payload: Format = SENML_XML,
     ) -> None:
         self._session = session
+        self._format = payload
         self.service = service
         own_account = service.jid is None
         self._access: Access = "presence" if own_account and access == "whitelist" else access
@@ -154,8 +160,8 @@ class Pubsub:
         return self._known.pop(node, None) is not None
 
     async def publish(self, node: str, item_id: str, payload: ET.Element) -> None:
-        """Publishes one item of a node that was ensured."""
-        await self._set(stanzas.publish(node, item_id, payload))
+        """Publishes one item, a SenML XML pack, of a node that was ensured."""
+        await self._set(stanzas.publish(node, item_id, self._format.encode(item_id, payload)))
 
     async def retract(self, node: str, item_id: str) -> None:
         """Removes an item, if it is there."""
@@ -225,7 +231,7 @@ class Pubsub:
         last_item = "on_sub" if self.service.jid else "on_sub_and_presence"
         return {
             "pubsub#title": title,
-            "pubsub#type": NAMESPACE,
+            "pubsub#type": self._format.namespace,
             "pubsub#persist_items": "1",
             _MAX_ITEMS: max_items,
             "pubsub#access_model": self._access,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from adapters.xmpp.errors import StanzaError
@@ -90,13 +90,16 @@ def parse(element: ET.Element, now: float) -> Query:
     )
 
 
+_Part = Sequence[tuple[Node, list[Field]]]
+
+
 def responses(query: Query, nodes: Iterable[Node]) -> Iterator[ET.Element]:
     """The answer, in as many parts as stanzas need; at least one. Nodes are taken when needed."""
     parts = _parts(query, nodes)
     part = next(parts, None)
     while part is not None:
         following = next(parts, None)
-        yield _resp(query, part, more=following is not None)
+        yield response(query, part, more=following is not None)
         part = following
 
 
@@ -105,11 +108,8 @@ def notice(namespace: str, name: str, id: str) -> ET.Element:
     return ET.Element(f"{{{namespace}}}{name}", {"id": id})
 
 
-_Part = list[tuple[Node, list[Field]]]
-
-
 def _parts(query: Query, nodes: Iterable[Node]) -> Iterator[_Part]:
-    part: _Part = []
+    part: list[tuple[Node, list[Field]]] = []
     length = 0
     for node in nodes:
         part.append((node, []))
@@ -123,7 +123,8 @@ def _parts(query: Query, nodes: Iterable[Node]) -> Iterator[_Part]:
     yield part
 
 
-def _resp(query: Query, part: _Part, *, more: bool) -> ET.Element:
+def response(query: Query, part: _Part, *, more: bool = False) -> ET.Element:
+    """One `<resp/>`: nodes with those of their fields that are to be in it."""
     root = notice(query.namespace, "resp", query.id)
     if more:
         root.set("more", "true")

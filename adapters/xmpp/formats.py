@@ -1,0 +1,64 @@
+"""What a published item's payload is written in: SenML in XML, or in JSON within XML. Pure.
+
+A format's `encode` gets a SenML XML pack, and gives what is published instead of it.
+"""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from typing import Protocol
+
+from gateway.errors import DecodeError
+from gateway.senml import NAMESPACE, Record, from_json, from_xml, to_json
+
+JSON = "urn:xmpp:json:0"
+"""XEP-0335."""
+
+
+class Format(Protocol):
+    """One way to write payloads; `namespace` is the type of nodes that hold them."""
+
+    @property
+    def namespace(self) -> str: ...
+
+    def encode(self, item_id: str, pack: ET.Element) -> ET.Element:
+        """A SenML XML pack in this format."""
+
+
+class SenmlXml:
+    """The pack as it is."""
+
+    namespace = NAMESPACE
+
+    def encode(self, item_id: str, pack: ET.Element) -> ET.Element:
+        return pack
+
+
+SENML_XML: Format = SenmlXml()
+
+
+class SenmlJson:
+    """The pack in JSON, in a container (XEP-0335)."""
+
+    namespace = JSON
+
+    def encode(self, item_id: str, pack: ET.Element) -> ET.Element:
+        container = ET.Element(f"{{{JSON}}}json")
+        base = next((record.get("bn", "") for record in pack), "")
+        container.text = to_json(records(pack), base).decode()
+        return container
+
+
+def records(payload: ET.Element, now: float = 0.0) -> list[Record]:
+    """The records of a SenML payload, in XML or JSON; relative times count from `now`.
+
+    DecodeError if it is none.
+    """
+    if payload.tag == f"{{{JSON}}}json":
+        return from_json((payload.text or "").encode(), now)
+    if payload.tag == f"{{{NAMESPACE}}}sensml" and len(payload) == 0:
+        return []
+    try:
+        return from_xml(ET.tostring(payload), now)
+    except UnicodeEncodeError as error:
+        raise DecodeError(f"not SenML: {error}") from error
