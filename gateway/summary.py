@@ -9,8 +9,13 @@ from gateway.events import Resource
 from gateway.model import Operations, Path
 from gateway.registry import Registry
 
-FIRST_APPLICATION_OBJECT = 3200
-"""Objects below are about the device (3, 4, 5), those from here on about what it measures."""
+FIRST_SENSOR_OBJECT, FIRST_IO_OBJECT = 3300, 3200
+"""IPSO objects from 3300 on say what they measure; below are plain inputs and outputs, and below
+3200 an object is about the device itself.
+"""
+
+TEMPERATURE = 3303
+"""Of several sensors in one device, what people look for."""
 
 BATTERY_PERCENT, RSSI_DBM = Path(3, 0, 9), Path(4, 0, 2)
 UNITS = 5701
@@ -54,20 +59,20 @@ def unit_of(path: Path, units: Resource | None, registry: Registry) -> str:
 
 
 def _main(resources: Sequence[Resource], registry: Registry) -> Resource | None:
-    """The first value that its object must have; of those about the device only if no other."""
-    for measured in (True, False):
-        for resource in resources:
-            path = resource.path
-            definition = registry.resource(path[0], path[2])
-            if (
-                definition
-                and definition.mandatory
-                and Operations.READ in definition.operations
-                and resource.value is not None
-                and (path.object >= FIRST_APPLICATION_OBJECT) is measured
-            ):
-                return resource
-    return None
+    """The first value that its object must have, of the object that says most."""
+    values = (r for r in resources if r.value is not None and _is_mandatory(r.path, registry))
+    return min(values, key=lambda r: _rank(r.path.object), default=None)
+
+
+def _is_mandatory(path: Path, registry: Registry) -> bool:
+    definition = registry.resource(path[0], path[2])
+    return bool(definition and definition.mandatory and Operations.READ in definition.operations)
+
+
+def _rank(object_id: int) -> int:
+    if object_id == TEMPERATURE:
+        return 0
+    return 1 + (object_id < FIRST_SENSOR_OBJECT) + (object_id < FIRST_IO_OBJECT)
 
 
 def _integer(resource: Resource | None) -> int | None:

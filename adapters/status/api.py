@@ -15,6 +15,7 @@ from aiohttp.typedefs import Handler
 
 from adapters.status import views
 from adapters.status.door import is_loopback
+from adapters.status.history import last_hour
 from adapters.status.replies import refusal, reply
 from gateway.errors import GatewayError, InvalidValue, NotAllowed, NotFound
 from gateway.events import Device, Execute, Write
@@ -56,6 +57,7 @@ class Api:
             web.get("/api/overview", self.overview),
             web.get("/api/devices", self.devices),
             web.get("/api/devices/{id}", _answered(self.device)),
+            web.get("/api/history/{id}", _answered(self.history)),
             web.get("/api/log", self.log),
             web.post("/api/permit", self._acting(self.permit)),
             web.post("/api/name", self._acting(self.name)),
@@ -89,6 +91,12 @@ class Api:
         """One device with all its resources."""
         known = self._known(request.match_info["id"])
         return reply({**views.device_view(known, self._port), **views.tree_view(known, self._port)})
+
+    async def history(self, request: web.Request) -> web.Response:
+        """`?path=/3303/0/5700`: the last hour of a value, as pairs of Unix seconds and number."""
+        known = self._known(request.match_info["id"])
+        path = _resource_path(request.query.get("path", ""))
+        return reply({"points": await last_hour(self._port, known.id, path, time.time())})
 
     async def log(self, _: web.Request) -> web.Response:
         """The end of the log."""

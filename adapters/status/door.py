@@ -84,7 +84,7 @@ class Door:
             async with asyncio.timeout(ANSWER_TIMEOUT_S):
                 await response.prepare(request)
                 await response.write_eof()
-        except TimeoutError:
+        except (TimeoutError, ConnectionError):
             request.protocol.force_close()
         return response
 

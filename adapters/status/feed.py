@@ -43,7 +43,7 @@ SEEN_EVERY = 5
 
 Key = tuple[str] | tuple[str, DeviceId] | tuple[str, DeviceId, Path]
 
-OVERVIEW, STRANGERS, LOG = ("overview",), ("strangers",), ("log",)
+OVERVIEW, STRANGERS, LOG, COMPLETE = ("overview",), ("strangers",), ("log",), ("complete",)
 
 
 class Browser:
@@ -127,14 +127,14 @@ class Feed:
         try:
             await response.prepare(request)
             await self._tell(browser, response)
-        except TimeoutError:
+        except (TimeoutError, ConnectionError):  # it sleeps, or went
             request.protocol.force_close()
         finally:
             self._browsers.discard(browser)
         return response
 
     async def _tell(self, browser: Browser, response: web.StreamResponse) -> None:
-        await _write(response, b"retry: 3000\nevent: reset\ndata: {}\n\n")
+        await _write(response, b"retry: 3000\n" + _event("reset", None))
         while True:
             keys: list[Key] = []
             with contextlib.suppress(TimeoutError):
@@ -151,6 +151,7 @@ class Feed:
             yield ("tree", browser.shows)
         for device in self._port.devices():
             yield ("device", device.id)
+        yield COMPLETE
         yield STRANGERS
         yield LOG
 
@@ -173,6 +174,8 @@ class Feed:
                 lines = self._port.log_since(browser.log_number)
                 browser.log_number = lines[-1].number if lines else browser.log_number
                 return _event("log", views.log_view(lines)) if lines else b""
+            case ("complete",):
+                return _event("complete", None)
             case _:
                 return _event(key[0], self._state(key))
 

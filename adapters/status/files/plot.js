@@ -1,14 +1,9 @@
 // Small plots as SVG: of a line in a table, and of one value in full. Points are [seconds, number].
 
-const NS = "http://www.w3.org/2000/svg";
-export const HOUR = 3600;
+import { clock, svg } from "./parts.js";
 
-export function svg(tag, attributes, ...children) {
-  const node = document.createElementNS(NS, tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  node.append(...children);
-  return node;
-}
+const HOUR = 3600;
+const SHORTEST = 120; // seconds of the time axis at least, while there is little to show
 
 // A value holds until the next one: yes and no as steps, measurements as a line.
 function outline(points, x, y, steps) {
@@ -39,7 +34,7 @@ export function spark(points, now, steps) {
   return image;
 }
 
-// Round numbers that a person would write at an axis: about `count` of them.
+// Round numbers that a person would write at an axis: at most `count` of them.
 function ticks(low, high, count) {
   const rough = (high - low) / count, power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map(m => m * power).find(s => s >= rough);
@@ -48,27 +43,26 @@ function ticks(low, high, count) {
   return [found, Math.max(0, -Math.floor(Math.log10(step) + 1e-9))];
 }
 
-const clock = t => new Date(t * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
-
 // Draws the last hour into `box`; the pointer reads single values, told to `read` (null: none).
 export function plot(box, points, { now, steps, label, read }) {
-  const width = Math.max(280, box.clientWidth), height = 190, left = 46, right = 10, top = 10, bottom = 24;
+  const width = Math.max(280, box.clientWidth), height = steps ? 130 : 190, left = 46, right = 10, top = 10, bottom = 24;
   let [low, high] = points.length ? extent(points) : [0, 1];
   if (steps) [low, high] = [0, 1];
   const slack = (high - low || Math.abs(high) * 0.02 || 1) * 0.08;
   const [bottomValue, topValue] = [low - slack, high + slack];
-  const start = now - HOUR;
-  const x = t => left + (width - left - right) * (t - start) / HOUR;
+  const span = Math.min(HOUR, Math.max(SHORTEST, points.length ? now - points[0][0] : 0)), start = now - span;
+  const x = t => left + (width - left - right) * (t - start) / span;
   const y = v => top + (height - top - bottom) * (topValue - v) / (topValue - bottomValue);
   const image = svg("svg", { class: "plot", viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": label });
-  const [marks, digits] = steps ? [[0, 1], 0] : ticks(bottomValue, topValue, 4);
+  const [marks, digits] = steps ? [[0, 1], 0] : ticks(bottomValue, topValue, 5);
   for (const v of marks) {
     image.append(svg("line", { x1: left, x2: width - right, y1: y(v), y2: y(v), class: "grid" }));
     image.append(svg("text", { x: left - 8, y: y(v) + 4, class: "axis end" }, steps ? (v ? "On" : "Off") : v.toFixed(digits)));
   }
-  for (let t = Math.ceil(start / 900) * 900; t <= now; t += 900) {
+  const every = [30, 60, 120, 300, 600, 900].find(s => span / s <= width / 110) ?? 900;
+  for (let t = Math.ceil(start / every) * every; t <= now; t += every) {
     if (x(t) < left + 16 || x(t) > width - right - 16) continue;
-    image.append(svg("text", { x: x(t), y: height - 6, class: "axis middle" }, clock(t)));
+    image.append(svg("text", { x: x(t), y: height - 6, class: "axis middle" }, clock(t, every < 60)));
   }
   if (points.length) {
     const line = outline(points, x, y, steps) + `H${x(now).toFixed(1)}`;
@@ -76,7 +70,7 @@ export function plot(box, points, { now, steps, label, read }) {
     image.append(svg("path", { d: `${line}V${height - bottom}H${x(first[0]).toFixed(1)}Z`, class: "area" }));
     image.append(svg("path", { d: line, class: "line" }));
     image.append(svg("circle", { cx: x(now), cy: y(last[1]), r: 3.5, class: "dot" }));
-    pointer(image, points, { x, y, left, right: width - right, top, bottom: height - bottom, start, now, read });
+    pointer(image, points, { x, y, left, right: width - right, top, bottom: height - bottom, start, span, read });
   }
   box.replaceChildren(image);
 }
@@ -87,7 +81,7 @@ function pointer(image, points, g) {
   image.append(hair);
   image.addEventListener("pointermove", event => {
     const at = event.offsetX * image.viewBox.baseVal.width / image.clientWidth;
-    const t = g.start + HOUR * (at - g.left) / (g.right - g.left);
+    const t = g.start + g.span * (at - g.left) / (g.right - g.left);
     const found = points.findLast(p => p[0] <= t) ?? points[0];
     const px = Math.min(Math.max(g.x(Math.max(t, found[0])), g.left), g.right);
     hair.setAttribute("visibility", "visible");
