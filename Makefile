@@ -13,7 +13,8 @@ demo: $(VENV)/.demo
 test: $(VENV)/.dev
 	@tools/need prosody=prosody openssl=openssl dbus-daemon=dbus coap-client-notls=libcoap3-bin \
 		tshark=tshark node=nodejs npm=npm cc=build-essential taskset=util-linux \
-		systemd-analyze=systemd ejabberdctl=ejabberd go-sendxmpp=go-sendxmpp profanity=profanity
+		systemd-analyze=systemd ejabberdctl=ejabberd go-sendxmpp=go-sendxmpp profanity=profanity \
+		chromium=chromium chromedriver=chromium-driver
 	@$(MAKE) --jobs=3 --output-sync=target lint deb container  # two of them wait for the network
 	$(PY) -m pytest -n 3 --dist loadfile
 

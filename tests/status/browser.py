@@ -65,7 +65,8 @@ class Browser:
 
     def complaints(self) -> list[str]:
         """What the page's console says is wrong, such as a breach of the security policy."""
-        return [entry["message"] for entry in self._ask("se/log", {"type": "browser"})]
+        entries = self._ask("se/log", {"type": "browser"})
+        return [entry["message"] for entry in entries if entry["level"] == "SEVERE"]
 
     def _cdp(self, command: str, parameters: object) -> None:
         self._ask("goog/cdp/execute", {"cmd": command, "params": parameters})

@@ -73,10 +73,19 @@ class Page:
         return None
 
 
-@pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    """The page of a daemon with two virtual devices, one of them listed."""
+@pytest.fixture(scope="session")
+def shared_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     yield from served(tmp_path_factory.mktemp("status"), CORE + STATUS)
+
+
+@pytest.fixture
+def page(shared_page: Page) -> Iterator[Page]:
+    """The page of a daemon with two virtual devices, one of them listed, the other a stranger."""
+    yield shared_page
+    daemon = shared_page.daemon
+    daemon.ask({"do": "permit", "seconds": 0})
+    daemon.ask({"do": "forget", "target": CELLAR})
+    daemon.until(lambda: daemon.ask({"do": "devices"})["strangers"])
 
 
 def served(folder: FilePath, config: str) -> Iterator[Page]:

@@ -52,7 +52,6 @@ def test_the_token_names_devices_and_opens_the_join_window(page: Page) -> None:
     assert page.act("permit", seconds=0).json == {"seconds": 0.0}
     assert page.act("name", id=CELLAR, name="Wine <b>cellar</b>").status == 200
     assert page.get(f"/api/devices/{CELLAR}").json["name"] == "Wine <b>cellar</b>"
-    page.daemon.ask({"do": "forget", "target": CELLAR})
 
 
 @pytest.mark.parametrize(
