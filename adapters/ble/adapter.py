@@ -132,7 +132,13 @@ class Ble:
                 raise _RadioLost("BlueZ or its adapter was restarted")
 
     async def _scan(self, adapter: str) -> None:
-        await scan(adapter, self._heard, self._config.silence_timeout, self._port)
+        await scan(
+            adapter,
+            self._heard,
+            self._config.silence_timeout,
+            self._port,
+            lambda: any(link.is_connected for link in self._links.values()),
+        )
 
     async def _adopt_leftovers(self, adapter: str) -> None:
         """A device that was left connected by a crash does not advertise: take it over."""

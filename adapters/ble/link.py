@@ -101,6 +101,11 @@ class Link:
         self._failures = 0
         self._reason = "not heard yet"
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection, though it may not have been read yet."""
+        return self._made is not None
+
     def sighted(self, ble_device: BLEDevice, rssi_dbm: int | None) -> None:
         """The device was heard just now, or is connected from before."""
         if rssi_dbm is not None:

@@ -32,5 +32,7 @@ class BleSection(Section):
     """How long one attempt to connect may take; other devices wait meanwhile."""
     operation_timeout: Annotated[Duration, _Positive] = 10.0
     """How long one read, write or subscription may take."""
-    silence_timeout: Annotated[Duration, _Positive] = 90.0
-    """The scan is started anew when nothing at all was heard for this long."""
+    silence_timeout: Duration = 90.0
+    """The scan is started anew when nothing at all was heard for this long; when that has not
+    helped twice and no device is connected, the whole adapter. "0s": never, where no device is near
+    for most of the time."""

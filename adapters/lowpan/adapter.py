@@ -32,7 +32,7 @@ from adapters.lowpan.link import interface_id, link_address
 from adapters.lowpan.network import Network, NetworkSettings
 from adapters.lowpan.radio.interface import RadioInfo, RadioSettings
 from adapters.lowpan.section import LowpanSection, link_security
-from gateway.errors import NotFound, Unreachable
+from gateway.errors import AdapterError, NotFound, Unreachable
 from gateway.events import Command, Outcome, Sighting
 from gateway.linkformat import Link
 from gateway.model import DeviceId, eui64
@@ -46,6 +46,9 @@ SETTLE_S = 3.0
 
 NODES_AT_ONCE = 16
 """Nodes that are asked at the same time: one that is gone takes its turn for over a minute."""
+
+SILENT_POLLS = 3
+"""Polls without any answer before the radio itself is in doubt."""
 
 CAPTURE_LIMIT = 1_000
 """Frames that wait for a slow capture, some seconds of a busy channel; the next ones are lost."""
@@ -174,6 +177,7 @@ class Lowpan:
         """Starts and ends sessions, as nodes come and are permitted or forgotten."""
         while True:
             if self._network.is_up:
+                self._mind_silence()
                 self._look(tasks)
             if self._folder.refresh():
                 for session, _ in self._sessions.values():
@@ -185,6 +189,19 @@ class Lowpan:
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_S):
                     await self._look_now.wait()
+
+    def _mind_silence(self) -> None:
+        """Ends this life of the adapter if its radio seems to be deaf."""
+        limit_s = self._config.silence_timeout
+        silent_s = asyncio.get_running_loop().time() - self._network.heard_at
+        if not limit_s or silent_s < max(limit_s, SILENT_POLLS * self._config.poll):
+            return
+        if any(not session.sleeps for session, _ in self._sessions.values()):
+            self._port.count("lowpan_radio_silences")
+            raise AdapterError(
+                f"the radio {self._config.radio} has heard nothing for {silent_s:.0f} s, though "
+                "there are nodes; is channel, PAN id or antenna another one?"
+            )
 
     def _look(self, tasks: asyncio.TaskGroup) -> None:
         admitted = {device.id for device in self._port.devices()}

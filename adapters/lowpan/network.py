@@ -98,6 +98,8 @@ class Network:
         self._wakes_at = 0.0
         self._counters: Counter[str] = Counter()
         self.down_reason = "the radio is not open yet"
+        self.heard_at = 0.0
+        """When the radio came up, or heard the last frame of whomever (the loop's time)."""
 
     async def energy_scan(self) -> Mapping[int, int]:
         """The strongest signal on each channel in dBm; RadioError where the radio is down."""
@@ -115,6 +117,7 @@ class Network:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._radio.run())
             info = await self._radio.opened()
+            self.heard_at = asyncio.get_running_loop().time()
             self._join(info.eui64, known)
             self._listener.network_up(info)
             tasks.create_task(self._transmit())
@@ -153,6 +156,7 @@ class Network:
     # --- what the radio tells ---------------------------------------------------------------
 
     def radio_up(self, info: RadioInfo) -> None:
+        self.heard_at = asyncio.get_running_loop().time()
         if self._router is not None:
             self._listener.network_up(info)
 
@@ -163,7 +167,7 @@ class Network:
     def received(self, frame: RadioFrame) -> None:
         if self._mac is None or self._router is None:
             return
-        now = asyncio.get_running_loop().time()
+        now = self.heard_at = asyncio.get_running_loop().time()
         taken = self._mac.receive(frame.psdu, now)
         if isinstance(taken, Drop):
             self._counters[taken] += 1

@@ -93,6 +93,9 @@ class LowpanSection(Section):
     ack_timeout: Annotated[Duration, Field(gt=0)] = 2.0
     """How long a node within radio reach may take to acknowledge before it is asked again; one
     further away gets twice as long."""
+    silence_timeout: Duration = 900.0
+    """The radio is started anew when nothing at all was heard for this long (and three polls),
+    though there are nodes that do not sleep. "0s": never."""
     definitions: FilePath | None = Field(default=None, examples=["/etc/border-gateway/devices"])
     """A folder with descriptions of nodes that do not speak IPSO by themselves; changes in it are
     taken over while the gateway runs."""

@@ -166,6 +166,29 @@ async def test_a_scan_that_fell_silent_is_started_anew() -> None:
             await r.all_connected()
 
 
+async def test_a_radio_that_stays_deaf_ends_the_adapter_with_a_reason_that_names_it() -> None:
+    config = BleSection(silence_timeout="50ms")
+    async with ble_bench([WEATHER_STATION], interval_ms=20) as bench:
+        await bench.peripherals["WeatherStation"].hush()
+        async with adapter_on(bench, [WEATHER_STATION], config) as r:
+            async with asyncio.timeout(DEADLINE_S):
+                await asyncio.wait({r.life})
+            assert r.port.counters["ble_radio_silences"] == 1
+            reason = r.life.exception()
+            while isinstance(reason, BaseExceptionGroup):
+                reason = reason.exceptions[0]
+            assert isinstance(reason, AdapterError)
+            assert "hci0 has heard nothing for 0.15 s" in str(reason)
+
+
+async def test_a_connected_device_shows_that_the_radio_is_not_deaf() -> None:
+    config = BleSection(silence_timeout="300ms")
+    async with rig(WEATHER_STATION, config=config) as r:
+        await r.all_connected()
+        await r.bench.bluez.called("StartDiscovery", 6)
+        assert not r.life.done()
+
+
 async def test_a_scan_that_bluez_refuses_is_shown_and_tried_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -131,6 +131,26 @@ async def test_a_node_in_queue_mode_that_does_not_answer_is_asleep() -> None:
         await gateway.until(lambda: gateway.value(ND, TEMPERATURE) == 4.0, "the reading")
 
 
+async def test_a_radio_that_hears_none_of_its_nodes_ends_the_adapter_and_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("adapters.lowpan.adapter.SILENT_POLLS", 0)
+    mesh, gateway = Mesh(), Gateway(ND)
+    add(mesh, ND, Profile.ND)
+    async with mesh.running() as rcp:
+        with pytest.raises(ExceptionGroup) as caught:
+            async with (
+                asyncio.timeout(HEAL_S),
+                gateway.running(f"spinel+hdlc://{rcp.path}", poll="1h", silence_timeout="500ms"),
+            ):
+                await asyncio.Event().wait()
+    reason: BaseException = caught.value
+    while isinstance(reason, BaseExceptionGroup):
+        reason = reason.exceptions[0]
+    assert f"the radio spinel+hdlc://{rcp.path} has heard nothing for" in str(reason)
+    assert gateway.hub.counters["lowpan_radio_silences"] == 1
+
+
 async def test_without_a_radio_the_adapter_fails_with_what_to_do() -> None:
     gateway = Gateway()
     with pytest.raises(ExceptionGroup) as caught:

@@ -96,8 +96,7 @@ class Session:
                 await self._follow()
             except (TimedOut, Unreachable) as error:
                 pause_s = RETRY_FIRST_S if self._answering else min(2 * pause_s, RETRY_LIMIT_S)
-                sleeps = self.registration is not None and self.registration.queue_mode
-                self._silent(str(error), asleep=sleeps and isinstance(error, TimedOut))
+                self._silent(str(error), asleep=self.sleeps and isinstance(error, TimedOut))
                 self._missed = True
                 await self._wait(pause_s)
             except CommandError as error:
@@ -105,6 +104,11 @@ class Session:
                 self._port.refused(self.device, str(error))
                 await self._wait(RETRY_LIMIT_S)
             self._missed = False
+
+    @property
+    def sleeps(self) -> bool:
+        """Whether the node has told that it listens only when it has sent something."""
+        return self.registration is not None and self.registration.queue_mode
 
     def restart(self) -> None:
         """Something has changed that asks for a new look at the node."""

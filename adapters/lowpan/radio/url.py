@@ -35,6 +35,9 @@ class SerialUrl:
     baudrate: int | None = None
     rtscts: bool = False
 
+    def __str__(self) -> str:
+        return f"{self.protocol.value}://{self.path}"
+
 
 @dataclass(frozen=True, slots=True)
 class ZepUrl:
@@ -43,6 +46,10 @@ class ZepUrl:
     host: str
     port: int = ZEP_PORT
     listen: bool = False
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"zep://{host}:{self.port}"
 
 
 RadioUrl = SerialUrl | ZepUrl
