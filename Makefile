@@ -4,7 +4,7 @@
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: demo test lint format deb container registry bench-coap bench-lowpan clean
+.PHONY: demo test lint format deb container registry bench-coap bench-lowpan bench-soak clean
 
 demo: $(VENV)/.demo
 	@tools/need prosody=prosody dbus-daemon=dbus coap-client-notls=libcoap3-bin
@@ -47,6 +47,11 @@ container:
 bench-coap: $(VENV)/.demo
 	@tools/need coap-server-notls=libcoap3-bin node=nodejs npm=npm cc=build-essential taskset=util-linux
 	@$(PY) -m benchmarks.coap $(BENCH)
+
+# Ten minutes of everything at once; BENCH="--seconds 60" makes it one.
+bench-soak: $(VENV)/.dev
+	@tools/need prosody=prosody openssl=openssl
+	@$(PY) -m benchmarks.soak $(BENCH)
 
 # Regenerates the built-in object definitions from a folder of OMA DDF files: make registry DDF=...
 registry: $(VENV)/.dev

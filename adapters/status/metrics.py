@@ -57,6 +57,7 @@ class GatewayCollector(Collector):
         yield from self._adapters()
         yield from self._counted()
         yield _gauge("event_loop_lag_seconds", "Longest of the last minute.", self._lag.longest_s)
+        yield _gauge("tasks", "What it does side by side.", len(asyncio.all_tasks()))
         yield _gauge("browsers", "Status pages that are open.", self._browsers())
 
     def _adapters(self) -> Iterator[Metric]:

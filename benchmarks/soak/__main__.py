@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from adapters.sim.prosody import ThrowawayProsody
 from adapters.xmpp.session import Account
-from benchmarks.soak.clients import Observers, XmppReader, differences, read_all
+from benchmarks.soak.clients import Observers, Page, XmppReader, differences, read_all
 from benchmarks.soak.daemon import Daemon, Plan, daemon
 from tests.xmpp.servers import Line, line_to
 
@@ -26,6 +26,11 @@ AT_REST_S = 180.0
 """How long all may take to agree in the end: an adapter that failed often starts within 75 s."""
 
 GRACE_S = 10.0
+START_S = 60.0
+SETTLE_S = 3.0
+FEW = 25
+"""Tasks that come and go: those of requests under way, of adapters that were failing at first."""
+
 SETTINGS = "pubsub_max_items = 2000"
 """The directory has an item a device."""
 
@@ -65,18 +70,33 @@ roles = {{ "reader@localhost" = "reader" }}
         reader = XmppReader(account)
         await stack.enter_async_context(observers.watching())
         await stack.enter_async_context(reader.following())
+        page = Page(under.status)
+        await stack.enter_async_context(page.open())
+        await _until_served(page)
+        tasks = [await page.tasks()]
         prober = await _prober(under)
         memory = await _meanwhile(plan, under, line)
         answers = await _end(prober)
         truth = await _until(under.truth, AT_REST_S)
         wrong = ["the devices never came to rest"]
         if truth:
-            wrong = await _agree(truth, under, observers, reader)
-        _print(plan, under, memory, answers, observers, reader, wrong)
+            wrong = await _agree(truth, under, observers, reader, page)
+        tasks.append(await page.tasks())
+        if tasks[1] > tasks[0] + FEW:
+            wrong.append(f"{tasks[1] - tasks[0]} tasks more than in the beginning")
+        _print(plan, under, memory, answers, wrong)
+        _print_clients(observers, reader, page, tasks)
         if wrong:
             Path("soak.log").write_text(under.log(), "utf-8")
             print("the daemon's log is kept as soak.log")
         return not wrong
+
+
+async def _until_served(page: Page) -> None:
+    async with asyncio.timeout(START_S):
+        while not await page.tasks():
+            await asyncio.sleep(0.5)
+    await asyncio.sleep(SETTLE_S)
 
 
 async def _meanwhile(plan: Plan, under: Daemon, line: Line) -> list[tuple[float, float]]:
@@ -97,6 +117,7 @@ async def _agree(
     under: Daemon,
     observers: Observers,
     reader: XmppReader,
+    page: Page,
 ) -> list[str]:
     """Waits until all clients believe what is so; gives what they still get wrong."""
 
@@ -108,7 +129,12 @@ async def _agree(
 
     await _until(lambda: not told(), AT_REST_S)
     read = await read_all(under.coap, list(truth))
-    return [*told(), *(f"CoAP: {each}" for each in differences(truth, read, all_of=True))]
+    shown = await page.read_all(truth)
+    return [
+        *told(),
+        *(f"CoAP: {each}" for each in differences(truth, read, all_of=True)),
+        *(f"page: {each}" for each in differences(truth, shown, all_of=True)),
+    ]
 
 
 async def _until(condition: Callable[[], Found], seconds: float) -> Found:
@@ -153,8 +179,6 @@ def _print(
     under: Daemon,
     memory: list[tuple[float, float]],
     answers: dict[str, float],
-    observers: Observers,
-    reader: XmppReader,
     wrong: list[str],
 ) -> None:
     log, highest = under.log(), max(m for _, m in memory)
@@ -164,8 +188,6 @@ def _print(
         "adapters that failed": str(log.count("; starts again within")),
         "of them by a bug": str(log.count("unexpected error")),
         "CoAP answers": ", ".join(f"{k} {v:.4g}" for k, v in answers.items()) + " (ms)",
-        "observers": f"{observers.told} notifications, {observers.registered} registrations",
-        "XMPP": f"{reader.told} updates",
         "memory first, highest, last": f"{memory[0][1]:.1f}, {highest:.1f}, {memory[-1][1]:.1f} MB",
         "its slope in the second half": f"{_slope(memory):+.1f} MB/h",
         "values that differ at rest": str(len(wrong)),
@@ -174,6 +196,17 @@ def _print(
         print(f"{name:38} {value}")
     for each in wrong[:10]:
         print(f"  {each}")
+
+
+def _print_clients(observers: Observers, reader: XmppReader, page: Page, tasks: list[int]) -> None:
+    rows = {
+        "CoAP observers": f"{observers.told} messages, {observers.registered} registrations",
+        "XMPP subscriber": f"{reader.told} updates",
+        "status page": f"{page.told} events",
+        "tasks at first, in the end": f"{tasks[0]}, {tasks[1]}",
+    }
+    for name, value in rows.items():
+        print(f"{name:38} {value}")
 
 
 if __name__ == "__main__":

@@ -8,14 +8,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Mapping
+import re
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 
 import aiocoap
+import aiohttp
 
 from adapters.xmpp.merge import Update
 from adapters.xmpp.session import Account
 from adapters.xmpp.subscribe import Subscriber
+from benchmarks.soak.adapter import device_id
 
 TIMEOUT_S = 30.0
 OBSERVED = "3303/0/5700"
@@ -84,6 +87,57 @@ async def read_all(port: int, numbers: list[int]) -> Seen:
     finally:
         await context.shutdown()
     return seen
+
+
+class Page:
+    """A browser with the status page open."""
+
+    def __init__(self, port: int) -> None:
+        self._address = f"http://127.0.0.1:{port}"
+        self.told = 0
+        self._http: aiohttp.ClientSession | None = None
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        patience = aiohttp.ClientTimeout(total=None, sock_read=TIMEOUT_S)
+        async with aiohttp.ClientSession(self._address, timeout=patience) as self._http:
+            task = asyncio.create_task(self._listen(self._http))
+            try:
+                yield
+            finally:
+                task.cancel()
+                await asyncio.wait([task])
+
+    async def _listen(self, http: aiohttp.ClientSession) -> None:
+        while True:
+            with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+                async with http.get("/api/events") as answer:
+                    async for line in answer.content:
+                        self.told += line.startswith(b"data:")
+            await asyncio.sleep(1.0)
+
+    async def tasks(self) -> int:
+        """How much the daemon does side by side, as its metrics say; 0 if it does not answer."""
+        assert self._http is not None
+        text = ""
+        with contextlib.suppress(aiohttp.ClientError):
+            async with self._http.get("/metrics") as answer:
+                text = await answer.text()
+        match = re.search(r"^border_gateway_tasks (\S+)$", text, re.MULTILINE)
+        return int(float(match[1])) if match else 0
+
+    async def read_all(self, numbers: Iterable[int]) -> Seen:
+        """What the page shows of each device."""
+        assert self._http is not None
+        seen: Seen = {}
+        for number in numbers:
+            async with self._http.get(f"/api/devices/{device_id(number)}") as answer:
+                shown = await answer.json()
+            for instance in shown.get("objects", ()):
+                for resource in instance["resources"]:
+                    number_shown, text = resource["number"], resource["text"]
+                    seen[number, resource["path"]] = text if number_shown is None else number_shown
+        return seen
 
 
 class XmppReader:

@@ -139,6 +139,8 @@ truth = "{folder}/truth{radio}.json"
 socket = "{folder}/control.sock"
 [coap]
 listen = ["127.0.0.1:{coap}"]
+[status]
+listen = ["127.0.0.1:{status}"]
 {xmpp}
 {radios}
 {listed}"""
