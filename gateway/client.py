@@ -14,6 +14,15 @@ from typing import Any
 from gateway.errors import GatewayError
 
 
+class HungUp(GatewayError):
+    """The daemon ended the connection before all was said."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the daemon ended the connection; its log says why: journalctl -u border-gateway"
+        )
+
+
 class NotRunning(GatewayError):
     """No daemon is there to answer."""
 
@@ -25,14 +34,12 @@ class MayNotAsk(GatewayError):
 ANSWER_TIMEOUT_S = 15.0
 """Longer than the daemon waits for a device."""
 
-HUNG_UP = "the daemon ended the connection; its log says why: journalctl -u border-gateway"
-
 
 def ask(socket_file: FilePath, request: Mapping[str, object]) -> Any:
     """The one answer to a request; GatewayError where the daemon says no or is not there."""
     for answer in talk(socket_file, request, ANSWER_TIMEOUT_S):
         return answer
-    raise GatewayError(HUNG_UP)
+    raise HungUp
 
 
 def backup(socket_file: FilePath) -> bytes:
@@ -41,7 +48,7 @@ def backup(socket_file: FilePath) -> bytes:
     octets = next(answers, None)
     data = b"".join(map(base64.b64decode, answers))
     if len(data) != octets:
-        raise GatewayError(HUNG_UP)
+        raise HungUp
     return data
 
 
@@ -59,8 +66,8 @@ def talk(
                 if "error" in answer:
                     raise GatewayError(answer["error"])
                 yield answer["ok"]
-    except ValueError:  # half a line
-        raise GatewayError(HUNG_UP) from None
+    except (ValueError, ConnectionResetError, BrokenPipeError):  # a ValueError: half a line
+        raise HungUp from None
     except TimeoutError:
         raise GatewayError(f"the daemon did not answer within {timeout_s} s") from None
     except (FileNotFoundError, ConnectionRefusedError):

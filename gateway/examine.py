@@ -16,6 +16,7 @@ from gateway.client import MayNotAsk, NotRunning, ask
 from gateway.config import Config, adapter_entry_points
 from gateway.ddf import load_folder
 from gateway.errors import GatewayError, StateError
+from gateway.overview import Condition
 from gateway.registry import Registry
 from gateway.state import prefixes
 
@@ -23,6 +24,8 @@ CHECK_TIMEOUT_S = 60.0
 """For all of one adapter: an XMPP login may take 30 s, and four answers 15 s each on a bad line."""
 
 DAEMON = "daemon"
+
+_WELL = (Condition.STARTING.value, Condition.RUNNING.value)
 
 
 def by_itself(config: Config) -> Sequence[Finding]:
@@ -79,7 +82,7 @@ async def _adapter(
     config: Config, name: str, registry: Registry, daemon: _Daemon
 ) -> Sequence[Finding]:
     if running := daemon.adapters.get(name):
-        severity = Severity.OK if running["running"] else Severity.ERROR
+        severity = Severity.OK if running["condition"] in _WELL else Severity.ERROR
         return [Finding(severity, name, f"the daemon says: {running['status']}")]
     adapter, section = config.adapters[name]
     check: Check | None = getattr(adapter, "check", None)

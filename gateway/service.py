@@ -102,7 +102,7 @@ class Service:
 
         try:
             hub.restore(state.load())
-            requests = Requests(hub, lineup.slots, reload, state.snapshot)
+            requests = Requests(hub, reload, state.snapshot)
             control = ControlServer(self._config.gateway.socket, requests)
             async with control.listening():
                 with saver:

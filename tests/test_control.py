@@ -48,7 +48,7 @@ async def no_reload() -> Sequence[str]:
 
 
 def served(file: FilePath, bench: HubBench) -> ControlServer:
-    return ControlServer(file, Requests(bench.hub, [bench.south], no_reload, bytes))
+    return ControlServer(file, Requests(bench.hub, no_reload, bytes))
 
 
 @pytest.fixture(autouse=True)

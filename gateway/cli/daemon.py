@@ -6,7 +6,9 @@ from pathlib import Path as FilePath
 
 import click
 
-from gateway.cli.options import config_option, state_option
+from gateway.cli.completion import adapter
+from gateway.cli.options import config_option, json_option, state_option
+from gateway.cli.show import say
 from gateway.client import ask
 from gateway.config import load
 from gateway.logs import LEVELS
@@ -23,17 +25,20 @@ def run(config: FilePath, state: FilePath) -> None:
 
 
 @click.command()
+@json_option
 @click.pass_obj
-def reload(socket_file: FilePath) -> None:
+def reload(socket_file: FilePath, as_json: bool) -> None:
     """Have the daemon take over its changed configuration; a faulty one changes nothing."""
-    for line in ["reloaded", *ask(socket_file, {"do": "reload"})]:
-        click.echo(line)
+    told = ask(socket_file, {"do": "reload"})
+    say({"told": told}, "\n".join(["reloaded", *told]), as_json=as_json)
 
 
 @click.command()
 @click.argument("level", type=click.Choice(LEVELS))
-@click.argument("module", required=False)
+@click.argument("module", required=False, shell_complete=adapter)
+@json_option
 @click.pass_obj
-def log(socket_file: FilePath, level: str, module: str | None) -> None:
+def log(socket_file: FilePath, level: str, module: str | None, as_json: bool) -> None:
     """Log more or less until the daemon ends: all, or a MODULE such as ble or gateway.hub."""
-    click.echo(ask(socket_file, {"do": "log", "level": level, "module": module}))
+    told = ask(socket_file, {"do": "log", "level": level, "module": module})
+    say({"told": told}, told, as_json=as_json)

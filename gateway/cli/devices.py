@@ -3,73 +3,168 @@
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path as FilePath
+from typing import Any
 
 import click
 
+from gateway.cli.completion import device
 from gateway.cli.options import json_option
-from gateway.cli.show import ago, table
+from gateway.cli.show import NO_TERMINAL, ago, clean, say, table, terminal, value_of, with_unit
 from gateway.client import ask
 from gateway.ports import parse_duration
 
+_Row = Mapping[str, Any]
+
+_ORDER = ("offline", "unknown", "asleep", "online")
+"""Who needs looking after stands first."""
+
+_WELL = ("starting", "running")
+
+_LINES_AROUND = 9
+"""Headings, empty lines, the prompt, and what a few strangers take."""
+
+FEWEST_DEVICES = 5
+STRANGERS_SHOWN = 3
+
 
 @click.command()
+@click.argument("target", required=False, shell_complete=device)
+@click.option("--all", "everything", is_flag=True, help="Also what does not fit one screen.")
 @json_option
 @click.pass_obj
-def devices(socket_file: FilePath, as_json: bool) -> None:
-    """Show adapters, devices, and who was seen but is not bridged."""
-    answer = ask(socket_file, {"do": "devices"})
+def devices(socket_file: FilePath, target: str | None, everything: bool, as_json: bool) -> None:
+    """Show in one screen who is there, how well, and what was measured last; or one device."""
+    request = {"do": "device", "target": target} if target else {"do": "devices"}
+    answer = ask(socket_file, request)
     if as_json:
         click.echo(json.dumps(answer, indent=2))
-        return
+    elif target:
+        _show_device(answer)
+    else:
+        _show_all(answer, (NO_TERMINAL if everything else terminal())[1])
+
+
+def _show_all(answer: _Row, lines: int) -> None:
     for adapter in answer["adapters"]:
-        click.echo(f"{adapter['name']}: {adapter['status']}")
+        how = "" if adapter["condition"] in _WELL else f" ({adapter['condition']})"
+        click.echo(clean(f"{adapter['name']}{how}: {adapter['status']}"))
     if answer["join_window_s"]:
         click.echo(f"devices may join for {answer['join_window_s']:.0f} s")
-    click.echo()
-    rows = [("PREFIX", "DEVICE", "NAME", "STATE", "LAST SEEN", "REASON")]
-    rows += [
-        (d["prefix"], d["id"], d["name"], d["state"], ago(d["last_seen"]), d["reason"])
-        for d in answer["devices"]
-    ]
-    table(rows)
-    if answer["strangers"]:
-        click.echo("\nSeen, but not bridged:")
-        table([
-            ("DEVICE", "NAME", "RSSI", "LAST SEEN", "REASON"),
-            *(
-                (s["id"], s["name"], str(s["rssi_dbm"] or ""), ago(s["at"]), s["reason"])
-                for s in answer["strangers"]
-            ),
-        ])  # fmt: skip
+    found = sorted(answer["devices"], key=lambda d: (_ORDER.index(d["state"]), _natural(d)))
+    click.echo(f"\n{_counted(found)}")
+    room = max(FEWEST_DEVICES, lines - len(answer["adapters"]) - _LINES_AROUND)
+    table(
+        ("PREFIX", "NAME", "STATE", "SEEN", "BATTERY", "SIGNAL", "VALUE", "REASON"),
+        [
+            (
+                d["prefix"] or d["id"],
+                d["name"],
+                d["state"],
+                ago(d["last_seen"]),
+                with_unit(d["battery_percent"], "%"),
+                with_unit(d["rssi_dbm"], "dBm"),
+                with_unit(d["main"]["value"], d["main"]["unit"]) if d["main"] else "",
+                d["reason"],
+            )
+            for d in found[:room]
+        ],
+        droppable=("NAME", "SIGNAL", "BATTERY"),
+    )
+    _rest(len(found) - room)
+    _show_strangers(answer["strangers"], lines)
+
+
+def _show_strangers(strangers: Sequence[_Row], lines: int) -> None:
+    if not strangers:
+        return
+    room = STRANGERS_SHOWN if len(strangers) + _LINES_AROUND > lines else len(strangers)
+    click.echo("\nSeen, but not bridged:")
+    table(
+        ("DEVICE", "NAME", "SIGNAL", "SEEN", "REASON"),
+        [
+            (s["id"], s["name"], with_unit(s["rssi_dbm"], "dBm"), ago(s["at"]), s["reason"])
+            for s in strangers[:room]
+        ],
+        droppable=("NAME",),
+    )
+    _rest(len(strangers) - room)
+
+
+def _rest(number: int) -> None:
+    if number > 0:
+        click.echo(f"... and {number} more; all of them: border-gateway devices --all")
+
+
+def _counted(found: Sequence[_Row]) -> str:
+    states = Counter(d["state"] for d in found)
+    each = ", ".join(f"{states[state]} {state}" for state in reversed(_ORDER) if states[state])
+    return f"{len(found)} device{'' if len(found) == 1 else 's'}{': ' if each else ''}{each}"
+
+
+def _natural(row: _Row) -> Sequence[tuple[int, str]]:
+    """The prefix for sorting, so that d2 comes before d10."""
+    parts = re.split(r"(\d+)", row["prefix"] or row["id"])
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in parts]
+
+
+def _show_device(d: _Row) -> None:
+    click.echo(clean(f"{d['prefix']}  {d['name']}".strip()))
+    facts = {
+        "id": d["id"],
+        "adapter": d["adapter"],
+        "state": f"{d['state']} for {ago(d['since'])}: {d['reason']}",
+        "last seen": ago(d["last_seen"]) + (" ago" if d["last_seen"] else ""),
+        "battery": with_unit(d["battery_percent"], "%"),
+        "signal": with_unit(d["rssi_dbm"], "dBm"),
+    }
+    for name, fact in facts.items():
+        if fact:
+            click.echo(clean(f"  {name:<11}{fact}"))
+    if d["resources"]:
+        click.echo()
+        table(
+            ("PATH", "NAME", "AGE", "VALUE"),
+            [(r["path"], r["name"], ago(r["at"]), value_of(r)) for r in d["resources"]],
+        )
 
 
 @click.command()
 @click.argument("duration", default="2min")
+@json_option
 @click.pass_obj
-def permit(socket_file: FilePath, duration: str) -> None:
+def permit(socket_file: FilePath, duration: str, as_json: bool) -> None:
     """Let devices that are not listed join for a DURATION (2min); 0s closes the window."""
     try:
         seconds = parse_duration(duration)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
-    window_s = ask(socket_file, {"do": "permit", "seconds": seconds})["join_window_s"]
-    click.echo(f"devices may join for {window_s:.0f} s" if window_s else "no device may join now")
+    answer = ask(socket_file, {"do": "permit", "seconds": seconds})
+    window_s = answer["join_window_s"]
+    text = f"devices may join for {window_s:.0f} s" if window_s else "no device may join now"
+    say(answer, text, as_json=as_json)
 
 
 @click.command()
-@click.argument("target")
+@click.argument("target", shell_complete=device)
 @click.argument("name")
+@json_option
 @click.pass_obj
-def name(socket_file: FilePath, target: str, name: str) -> None:
+def name(socket_file: FilePath, target: str, name: str, as_json: bool) -> None:
     """Give a device a NAME for good; an empty one ("") gives it back its own."""
-    device = ask(socket_file, {"do": "name", "target": target, "name": name})["named"]
-    click.echo(f"{device} is named {name}" if name else f"{device} is named as it names itself")
+    answer = ask(socket_file, {"do": "name", "target": target, "name": name})
+    named = f"named {name}" if name else "named as it names itself"
+    say(answer, f"{answer['named']} is {named}", as_json=as_json)
 
 
 @click.command()
-@click.argument("target")
+@click.argument("target", shell_complete=device)
+@json_option
 @click.pass_obj
-def forget(socket_file: FilePath, target: str) -> None:
+def forget(socket_file: FilePath, target: str, as_json: bool) -> None:
     """Remove a device, its prefix and its values for good, also one that is listed no more."""
-    click.echo(f"{ask(socket_file, {'do': 'forget', 'target': target})['forgotten']} is forgotten")
+    answer = ask(socket_file, {"do": "forget", "target": target})
+    say(answer, f"{answer['forgotten']} is forgotten", as_json=as_json)

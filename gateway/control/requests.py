@@ -9,24 +9,20 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from typing import Any
 
 from gateway import logs
+from gateway.control.shapes import adapter_shape, device_shape, resource_shape, stranger_shape
 from gateway.errors import NotAllowed, NotFound
 from gateway.events import (
-    Availability,
     Change,
     Device,
     DeviceChanged,
     Execute,
     Removed,
-    Resource,
-    State,
     Write,
 )
 from gateway.hub import Hub
-from gateway.model import DeviceId, Path, parse_device_id
-from gateway.policy import DeviceRule
+from gateway.model import Path, parse_device_id
 from gateway.ports import Answering, Outbox
-from gateway.slots import Slot
-from gateway.text import from_text, to_text
+from gateway.text import from_text
 
 WATCH_LIMIT = 10_000
 """Changes that wait for one slow `watch`; the oldest are dropped."""
@@ -41,12 +37,10 @@ class Requests:
     def __init__(
         self,
         hub: Hub,
-        slots: Sequence[Slot],
         reload: Callable[[], Awaitable[Sequence[str]]],
         snapshot: Callable[[], bytes],
     ) -> None:
         self._hub = hub
-        self._slots = slots
         self._reload = reload
         self._snapshot = snapshot
 
@@ -67,6 +61,8 @@ class Requests:
         match request:
             case {"do": "devices"}:
                 return self._devices()
+            case {"do": "device", "target": str(target)}:
+                return self._device(target)
             case {"do": "get", "target": str(target)}:
                 return self._get(target)
             case {"do": "set", "target": str(target), "value": str(value)}:
@@ -96,30 +92,24 @@ class Requests:
         return owner
 
     def _devices(self) -> Mapping[str, object]:
-        rules = self._hub.rules.devices
+        now = self._hub.overview()
+        known = [device for device in self._hub.store.devices() if device.prefix]
         return {
-            "adapters": [
-                {"name": s.name, "running": s.running, "status": s.text, "restarts": s.restarts}
-                for s in self._slots
-            ],
-            "join_window_s": self._hub.admission.remaining_s(),
-            "counters": dict(self._hub.counters),
-            "devices": [
-                *(_device_json(d) for d in self._hub.store.devices() if d.prefix),
-                *(_listed_json(d, r) for d, r in rules.items() if d not in self._hub.store),
-            ],
-            "strangers": [
-                {
-                    "id": s.device,
-                    "name": s.name,
-                    "rssi_dbm": s.rssi_dbm,
-                    "services": s.services,
-                    "adapter": s.adapter,
-                    "reason": s.reason,
-                    "at": s.at,
-                }
-                for s in reversed(self._hub.admission.strangers.values())
-            ],
+            "adapters": [adapter_shape(adapter) for adapter in now.adapters],
+            "join_window_s": now.join_window_s,
+            "counters": now.counters,
+            "devices": [device_shape(self._hub, device) for device in (*known, *now.absent)],
+            "strangers": [stranger_shape(stranger) for stranger in now.strangers],
+        }
+
+    def _device(self, target: str) -> Mapping[str, object]:
+        device, path = self._target(target)
+        if path is not None:
+            raise NotFound(f"{target} is no device; read it with: border-gateway get {target}")
+        resources = self._hub.store.resources(device.id)
+        return {
+            **device_shape(self._hub, device),
+            "resources": [resource_shape(self._hub, device, r) for r in resources],
         }
 
     def _get(self, target: str) -> Sequence[Mapping[str, object]]:
@@ -127,7 +117,7 @@ class Requests:
         resources = self._hub.store.resources(device.id, path)
         if not resources:
             raise NotFound(f"{device.prefix or 'the gateway'} has nothing at {path or '/'}")
-        return [self._resource_json(device, r) for r in resources]
+        return [resource_shape(self._hub, device, r) for r in resources]
 
     async def _set(self, target: str, text: str) -> Mapping[str, object]:
         device, path = self._resource_target(target)
@@ -196,9 +186,9 @@ class Requests:
         match event:
             case Change() if known and (under is None or under.covers(event.path)):
                 resource = self._hub.store.resource(event.device, event.path)
-                return self._resource_json(known, resource) if resource else None
+                return resource_shape(self._hub, known, resource) if resource else None
             case DeviceChanged() if known:
-                return {"device": _device_json(known)}
+                return {"device": device_shape(self._hub, known)}
             case Removed(path=gone) if not (gone and under) or (
                 gone.covers(under) or under.covers(gone)
             ):
@@ -225,32 +215,3 @@ class Requests:
         if path is None or len(path) < 3:
             raise NotFound(f"{target} is not a resource, such as weather/3303/0/5700")
         return device, path
-
-    def _resource_json(self, device: Device, resource: Resource) -> Mapping[str, object]:
-        path = resource.path
-        definition = self._hub.registry.resource(path[0], path[2])
-        return {
-            "path": f"{device.prefix}{path}",
-            "name": definition.name if definition else "",
-            "value": None if resource.value is None else to_text(resource.value),
-            "at": resource.at,
-            "restored": resource.restored,
-        }
-
-
-def _device_json(device: Device) -> Mapping[str, object]:
-    return {
-        "id": device.id,
-        "prefix": device.prefix,
-        "name": device.name,
-        "adapter": device.adapter,
-        "state": device.availability.state.value,
-        "reason": device.availability.reason,
-        "since": device.availability.since,
-        "last_seen": device.last_seen,
-    }
-
-
-def _listed_json(device: DeviceId, rule: DeviceRule) -> Mapping[str, object]:
-    never_seen = Availability(State.UNKNOWN, "listed, but never seen", 0.0)
-    return _device_json(Device(device, rule.prefix or "", rule.name or "", "", never_seen))

@@ -53,7 +53,9 @@ def test_a_started_unit_is_ready_to_be_used(machine: Machine) -> None:
     machine.run("systemctl", "stop", UNIT)
     machine.run("systemctl", "start", UNIT)
     adapters = machine.gateway("devices")["adapters"]
-    assert [adapter["name"] for adapter in adapters if adapter["running"]] == ["coap"]
+    assert [adapter["name"] for adapter in adapters if adapter["condition"] == "running"] == [
+        "coap"
+    ]
 
 
 def test_a_reload_has_taken_the_file_over_when_it_returns(machine: Machine) -> None:

@@ -1,0 +1,71 @@
+"""How devices, resources and strangers look as JSON values to the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gateway.events import Device, Resource
+from gateway.hub import Hub
+from gateway.overview import AdapterState
+from gateway.strangers import Stranger
+from gateway.summary import summary, unit_of, units_of
+from gateway.text import to_text
+
+Shape = Mapping[str, object]
+
+
+def device_shape(hub: Hub, device: Device) -> Shape:
+    """A device in one line: who it is, how it is, and the value that it is there for."""
+    line = summary(hub.store.resources(device.id), hub.registry)
+    return {
+        "id": device.id,
+        "prefix": device.prefix,
+        "name": device.name,
+        "adapter": device.adapter,
+        "state": device.availability.state.value,
+        "reason": device.availability.reason,
+        "since": device.availability.since,
+        "last_seen": device.last_seen,
+        "battery_percent": line.battery_percent,
+        "rssi_dbm": line.rssi_dbm,
+        "main": resource_shape(hub, device, line.main) if line.main else None,
+    }
+
+
+def resource_shape(hub: Hub, device: Device, resource: Resource) -> Shape:
+    """A resource with the name that its definition gives it, and its unit for people."""
+    path = resource.path
+    definition = hub.registry.resource(path[0], path[2])
+    return {
+        "path": f"{device.prefix}{path}",
+        "name": definition.name if definition else "",
+        "value": None if resource.value is None else to_text(resource.value),
+        "unit": unit_of(path, hub.store.resource(device.id, units_of(path)), hub.registry),
+        "at": resource.at,
+        "restored": resource.restored,
+    }
+
+
+def adapter_shape(adapter: AdapterState) -> Shape:
+    """An adapter: how it is, in one word and in its own words."""
+    return {
+        "name": adapter.name,
+        "condition": adapter.condition.value,
+        "status": adapter.text,
+        "restarts": adapter.restarts,
+        "waiting": adapter.waiting,
+        "dropped": adapter.dropped,
+    }
+
+
+def stranger_shape(stranger: Stranger) -> Shape:
+    """Who was seen and is not bridged, and why."""
+    return {
+        "id": stranger.device,
+        "name": stranger.name,
+        "rssi_dbm": stranger.rssi_dbm,
+        "services": stranger.services,
+        "adapter": stranger.adapter,
+        "reason": stranger.reason,
+        "at": stranger.at,
+    }
