@@ -242,6 +242,17 @@ def run(config: Config, state_folder: FilePath, reread: Callable[[], Config] | N
             leave.start()
 
     try:
-        asyncio.run(main())
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(main())
     finally:
         leave.cancel()
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """That of uvloop where it is installed, the extra `[uvloop]`; None is asyncio's own."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    log.info("the event loop is uvloop's")
+    return uvloop.new_event_loop
