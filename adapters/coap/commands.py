@@ -30,6 +30,9 @@ logging.getLogger(LIBRARY).setLevel(logging.ERROR)  # below that peers set its p
 REMEMBERED = 24_576
 """Requests kept to know their repetitions, a third for what must not be done twice. 60 MB."""
 
+EVERY_CLASS = 0x1A
+"""The No-Response value for an answer that is not to be sent (RFC 7967 2.1)."""
+
 
 class Once(TransportTuning):  # type: ignore[misc]
     """For what must not be done twice: remembered as long as RFC 7252 4.8.2 says."""
@@ -177,19 +180,20 @@ class Site:
     async def render_to_pipe(self, pipe: Pipe) -> None:
         """Answers one request."""
         remote = pipe.request.remote
+        options = [(int(each.number), each.encode()) for each in pipe.request.opt.option_list()]
         try:
-            response = await self._respond(pipe.request)
+            response = await self._respond(pipe.request, options)
         finally:
             if isinstance(remote, Address):
                 remote.waiting.discard((remote.peer, pipe.request.token))
         message = Message(code=int(response.code), payload=response.payload)
-        message.opt.no_response = pipe.request.opt.no_response
+        if datagram.unwanted(options, response.code):
+            message.opt.no_response = EVERY_CLASS
         for number, value in response.options():
             message.opt.add_option(OptionNumber(number).create_option(decode=value))
         pipe.add_response(message, is_last=True)
 
-    async def _respond(self, message: Message) -> Response:
-        options = [(int(option.number), option.encode()) for option in message.opt.option_list()]
+    async def _respond(self, message: Message, options: list[tuple[int, bytes]]) -> Response:
         remote = message.remote
         try:
             request = datagram.request(int(message.code), options, message.payload)

@@ -78,6 +78,8 @@ class Observer:
 class Observers:
     """The observations through one socket; at most `limit`, at most `limit_per_peer` of one peer.
 
+    Where there are too many, one gives way whose client may be made up: it never acknowledged.
+
     `number` is the Observe number that was given last; it rises over all observations.
     """
 
@@ -89,6 +91,7 @@ class Observers:
         self._by_mid: dict[tuple[Peer, int], Observer] = {}
         self._by_path: dict[DeviceId, dict[Path | None, dict[Observer, None]]] = {}
         self._timers: TimerWheel[Observer] = TimerWheel(0.0)
+        self._unproven: dict[Observer, None] = {}
         self._count = 0
 
     def __len__(self) -> int:
@@ -119,6 +122,8 @@ class Observers:
         if endpoint is None:
             endpoint = Endpoint((intern(peer[0]), *peer[1:]))  # a host's name is kept once
         self.cancel(peer, token)
+        if self._count >= self._limit and self._unproven:
+            self.forget(next(iter(self._unproven)))
         if self._count >= self._limit or len(endpoint.observers) >= self._limit_per_peer:
             return None
         request, targets = self._shared(_without_client(request), targets)
@@ -129,6 +134,8 @@ class Observers:
         endpoint.observers[token] = observer
         for device, path in targets:
             self._by_path.setdefault(device, {}).setdefault(path, {})[observer] = None
+        if credit < math.inf:
+            self._unproven[observer] = None
         self._count += 1
         self.schedule(observer)
         return observer
@@ -163,6 +170,7 @@ class Observers:
     def forget(self, observer: Observer) -> None:
         """Ends an observation."""
         self.retire(observer)
+        self._unproven.pop(observer, None)
         endpoint = observer.endpoint
         self._by_mid.pop((endpoint.peer, observer.mid), None)
         observer.awaiting = False
@@ -252,6 +260,7 @@ class Observers:
         observer.awaiting = False
         observer.datagram, observer.deadline = b"", 0.0
         observer.confirmed_at, observer.credit = now, math.inf
+        self._unproven.pop(observer, None)
         if not observer.registered:
             self.forget(observer)
             return None

@@ -224,6 +224,8 @@ class Server:
             if whole is None:
                 return Response(Code.CONTINUE, block1=request.block1)
             answer = await self._carry_out(whole)
+        except WritesDisabled as error:  # whatever the block
+            return refused(error)
         except GatewayError as error:
             answer = refused(error)
         return replace(answer, block1=request.block1)

@@ -1,5 +1,6 @@
 """The table of observers, with a clock that moves when told."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -206,6 +207,28 @@ def test_the_limits_hold_for_one_client_and_for_all() -> None:
     assert fits(ANN, b"2")
     observers.cancel(ANN, b"1")
     assert fits(BEN, b"2")
+
+
+def test_who_never_acknowledged_gives_way_to_others() -> None:
+    observers = Observers(limit=4, limit_per_peer=4, number=0)
+
+    def add(number: int, credit: float) -> Observer | None:
+        peer, targets = ("192.0.2.7", number), [(DEVICE, VALUE)]
+        return observers.register(
+            peer, b"a", REQUEST, Format.TEXT, targets, confirmable=True, now=0.0, credit=credit
+        )
+
+    forged = [add(number, 100.0) for number in range(4)]
+    assert forged[0]
+    told = decode(observers.notification(forged[0], 69, b"", 0.0))
+    observers.acknowledged(forged[0].endpoint.peer, told.mid, 0.0)
+    assert add(10, math.inf)
+    assert [observer.registered for observer in forged if observer] == [True, False, True, True]
+    assert add(11, 100.0)
+    assert add(12, math.inf)
+    assert add(13, math.inf)
+    assert add(14, math.inf) is None
+    assert len(observers) == 4
 
 
 def test_nothing_is_left_of_observers_that_are_gone(observers: Observers) -> None:
