@@ -34,8 +34,11 @@ from gateway.registry import Registry
 
 log = logging.getLogger(__name__)
 
-NUMBERS_PER_S = 64
-"""Observe numbers begin with the clock, so that they rise over a restart too (RFC 7641 4.4)."""
+NUMBERS_PER_S = 16_384
+"""Observe numbers begin with the clock, so that they rise over a restart too (RFC 7641 4.4).
+
+Faster than changes can be told, and slow enough for 128 s to be less than half of the 24 bits.
+"""
 
 _NO_SUCH_ADDRESS = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 """This machine lacks the address, IPv6 perhaps: no reason to give up the others."""

@@ -21,6 +21,9 @@ LINKS = 10_000
 DEVICES_OF_10_000_LINKS = 666
 """A device brings 15 links: its objects, instances, resources, and an instance of /25."""
 
+CONDITIONAL, DUE = 1_000, 10
+"""Observers with conditions, and how many of them a change concerns."""
+
 SETTLE_S = 1.0
 """Between start and measuring memory."""
 
@@ -61,6 +64,8 @@ def cases(plan: Plan, server: Server) -> Iterator[Case]:
             key = ("observe", "CON" if confirmable else "NON", observers)
             measure = _observe(plan, observers, confirmable=confirmable)
             yield Case(key, DEVICES if server is OURS else 1, measure, confirmable)
+    resources = DEVICES if server is OURS else 1
+    yield Case(("conditional", CONDITIONAL, DUE), resources, _conditional(plan, server), False)
     links = DEVICES_OF_10_000_LINKS if server is OURS else LINKS
     yield Case(("download",), links, lambda load, to: load.download(to, plan.duration_s))
     for many in (1, DEVICES):
@@ -71,14 +76,26 @@ def _get(plan: Plan, clients: int, paths: int) -> Measure:
     return lambda load, to: load.get(to, paths, clients, plan.duration_s)
 
 
-def _observe(plan: Plan, observers: int, *, confirmable: bool) -> Measure:
+def _conditional(plan: Plan, server: Server) -> Measure:
     def measure(load: Load, to: Running) -> Figures:
-        figures = load.observe(to, observers, plan.changes, plan.timeout_s, confirmable=confirmable)
-        if figures["refused"]:
-            raise CannotRun("a PUT that should have told the observers was refused")
-        return figures
+        counts = (CONDITIONAL, DUE, plan.changes, plan.timeout_s)
+        return _checked(load.conditional(to, *counts, ours=server is OURS))
 
     return measure
+
+
+def _observe(plan: Plan, observers: int, *, confirmable: bool) -> Measure:
+    def measure(load: Load, to: Running) -> Figures:
+        counts = (observers, plan.changes, plan.timeout_s)
+        return _checked(load.observe(to, *counts, confirmable=confirmable))
+
+    return measure
+
+
+def _checked(figures: Figures) -> Figures:
+    if figures["refused"]:
+        raise CannotRun("a PUT that should have told the observers was refused")
+    return figures
 
 
 def _memory(_: Load, to: Running) -> Figures:

@@ -4,7 +4,9 @@
  *
  *   load fill     PORT PATH COUNT VALUE              PUT VALUE to COUNT paths
  *   load get      PORT PID PATH COUNT CLIENTS S POLL GET the paths in turn, one request a client
- *   load observe  PORT PID PATH N CHANGES S CON      N observers of PATH, CHANGES times PUT
+ *   load observe  PORT PID PATH N CHANGES S CON DUE WHEN ELSE
+ *                 N observers of PATH, CHANGES times PUT. DUE of them ask with the query WHEN and
+ *                 are to be told each change, the others with the query ELSE; - is no query
  *   load download PORT PID PATH S                    the whole body by Block2, again and again
  *
  * A # in PATH stands for a number from 1 to COUNT. PID is the server's: its CPU time, its waiting
@@ -26,7 +28,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { CON, NON, ACK, RST, GET = 1, PUT = 3, OBSERVE = 6, URI_PATH = 11, FORMAT = 12, BLOCK2 = 23 };
+enum { CON, NON, ACK, RST, GET = 1, PUT = 3, OBSERVE = 6, URI_PATH = 11, FORMAT = 12, URI_QUERY = 15, BLOCK2 = 23 };
 enum { LARGEST = 2048, IN_FLIGHT = 32, SZX = 6, NONE = -1 };
 #define RETRY_S 2.0   /* a request unanswered for so long is sent again, and counted as lost */
 #define WARM_UP_S 0.5 /* left out of the figures of `get` */
@@ -130,11 +132,12 @@ static size_t encode(uint8_t *out, int type, int code, uint16_t mid, uint32_t to
     int last = 0;
     memcpy(out, head, sizeof head);
     if (observe) n += put_option(out + n, &last, OBSERVE, "", 0);
-    for (const char *end; *path; path = *end ? end + 1 : end) {
-        end = strchrnul(path, '/');
-        n += put_option(out + n, &last, URI_PATH, path, end - path);
+    for (size_t length; *path && *path != '?'; path += length + (path[length] == '/')) {
+        length = strcspn(path, "/?");
+        n += put_option(out + n, &last, URI_PATH, path, length);
     }
     if (payload) n += put_option(out + n, &last, FORMAT, "", 0); /* text */
+    if (*path == '?') n += put_option(out + n, &last, URI_QUERY, path + 1, strlen(path + 1));
     if (block != NONE) {
         uint32_t value = htonl((uint32_t)block << 4 | SZX);
         size_t length = block >= 4096 ? 3 : block >= 16 ? 2 : 1;
@@ -296,14 +299,17 @@ static void get(int pid, const char *path, int count, int clients, double second
            (their_end.wait - theirs.wait) / elapsed, (our_end.wait - ours.wait) / elapsed, resident_kb(pid));
 }
 
-/* Registers the clients as observers; gives how many were accepted. */
-static int register_observers(int poll, struct client *all, int count, int type, const char *path) {
+/* Registers the clients as observers, some of one path and the others of another; how many were accepted. */
+static int register_observers(int poll, struct client *all, int count, int type, int due,
+                              const char *first, const char *rest) {
+#define PATH_OF(i) ((i) < due ? first : rest)
     int next = 0, answered = 0, accepted = 0;
     struct epoll_event events[256];
     uint8_t buffer[LARGEST];
     struct message m;
     for (double end = now() + 30; answered < count && now() < end;) {
-        for (; next < count && next - answered < IN_FLIGHT; next++) ask(&all[next], type, GET, path, 1, NONE, NULL);
+        for (; next < count && next - answered < IN_FLIGHT; next++)
+            ask(&all[next], type, GET, PATH_OF(next), 1, NONE, NULL);
         int ready = epoll_wait(poll, events, 256, 100);
         for (int i = 0; i < ready; i++) {
             struct client *c = &all[events[i].data.u32];
@@ -311,12 +317,21 @@ static int register_observers(int poll, struct client *all, int count, int type,
                 if (m.token == c->token && !c->seen) c->seen = 1, answered++, accepted += m.observe != NONE;
         }
         for (int i = 0; !ready && i < next; i++)
-            if (!all[i].seen && now() > all[i].sent + RETRY_S) ask(&all[i], type, GET, path, 1, NONE, NULL);
+            if (!all[i].seen && now() > all[i].sent + RETRY_S)
+                ask(&all[i], type, GET, PATH_OF(i), 1, NONE, NULL);
     }
     return accepted;
 }
 
-static void observe(int pid, const char *path, int count, int changes, double timeout, int type) {
+static const char *with_query(const char *path, const char *query, char *room, size_t size) {
+    snprintf(room, size, "%s?%s", path, query);
+    return strcmp(query, "-") ? room : path;
+}
+static void observe(int pid, const char *path, int count, int changes, double timeout, int type, int due,
+                    const char *when, const char *otherwise) {
+    char rooms[2][256];
+    const char *first = with_query(path, when, rooms[0], sizeof rooms[0]);
+    const char *rest = with_query(path, otherwise, rooms[1], sizeof rooms[1]);
     int poll = epoll_create1(0), trigger_poll = epoll_create1(0), refused = 0;
     struct client *all = open_clients(count, poll), *trigger = open_clients(1, trigger_poll);
     struct epoll_event events[256];
@@ -324,7 +339,7 @@ static void observe(int pid, const char *path, int count, int changes, double ti
     struct message m;
     long before = resident_kb(pid);
     double begun = now();
-    int accepted = register_observers(poll, all, count, type, path);
+    int accepted = register_observers(poll, all, count, type, due, first, rest);
     double registering = now() - begun;
     printf("{\"accepted\": %d, \"register_s\": %.3f, \"changes\": [", accepted, registering);
     for (int change = 0; change < changes; change++) {
@@ -334,12 +349,12 @@ static void observe(int pid, const char *path, int count, int changes, double ti
         struct usage start = usage(pid);
         double last = begun = now();
         ask(trigger, CON, PUT, path, 0, NONE, value);
-        while (reached < count && now() < begun + timeout) {
+        while (reached < due && now() < begun + timeout) {
             int ready = epoll_wait(poll, events, 256, 20);
             for (int i = 0; i < ready; i++) {
                 struct client *c = &all[events[i].data.u32];
                 while (hear(c->socket, buffer, &m)) {
-                    if (c->seen || m.length != 1 || m.payload[0] != value[0]) others++;
+                    if (c->seen || c - all >= due || m.length != 1 || m.payload[0] != value[0]) others++;
                     else c->seen = 1, reached++, last = now();
                 }
             }
@@ -394,8 +409,9 @@ int main(int argc, char **argv) {
     if (argc == 6 && !strcmp(mode, "fill")) fill(argv[3], atoi(argv[4]), argv[5]);
     else if (argc == 9 && !strcmp(mode, "get"))
         get(atoi(argv[3]), argv[4], atoi(argv[5]), atoi(argv[6]), atof(argv[7]), atoi(argv[8]));
-    else if (argc == 9 && !strcmp(mode, "observe"))
-        observe(atoi(argv[3]), argv[4], atoi(argv[5]), atoi(argv[6]), atof(argv[7]), atoi(argv[8]) ? CON : NON);
+    else if (argc == 12 && !strcmp(mode, "observe"))
+        observe(atoi(argv[3]), argv[4], atoi(argv[5]), atoi(argv[6]), atof(argv[7]), atoi(argv[8]) ? CON : NON,
+                atoi(argv[9]), argv[10], argv[11]);
     else if (argc == 6 && !strcmp(mode, "download")) download(atoi(argv[3]), argv[4], atof(argv[5]));
     else return fputs("load: see the head of load.c\n", stderr), 1;
     return 0;

@@ -13,6 +13,9 @@ from benchmarks.coap.servers import HERE, LOAD_CPU, SWITCH, VALUE, CannotRun, Ru
 Figures = dict[str, Any]
 """One line of the load generator; see load.c."""
 
+WANTED, UNWANTED = "pmax=86400", "pmin=86400"
+"""Conditions of who is to be told a change at once, and of who is not to be told today."""
+
 LONGEST_S = 120.0
 """No run of the load generator takes so long."""
 
@@ -47,7 +50,18 @@ class Load:
         self, to: Running, observers: int, changes: int, timeout_s: float, *, confirmable: bool
     ) -> Figures:
         """Changes the switch and waits until all observers have seen it, a few times."""
-        how = (observers, changes, timeout_s, int(confirmable))
+        how = (observers, changes, timeout_s, int(confirmable), observers, "-", "-")
+        return self._run("observe", to.port, to.pid, SWITCH, *how)
+
+    def conditional(
+        self, to: Running, observers: int, due: int, changes: int, timeout_s: float, *, ours: bool
+    ) -> Figures:
+        """The same, non-confirmably, where a change is of interest to some only.
+
+        Those who do not want it say so to our server; the others know no conditions.
+        """
+        queries = (WANTED, UNWANTED) if ours else ("-", "-")
+        how = (observers, changes, timeout_s, 0, due, *queries)
         return self._run("observe", to.port, to.pid, SWITCH, *how)
 
     def download(self, to: Running, duration_s: float) -> Figures:

@@ -20,7 +20,7 @@ NAMES = [server.name for server in SERVERS]
 
 def text(samples: Samples) -> str:
     """The whole report."""
-    parts = [_reading, _fan_out, _discovery, _memory, _targets, _noise]
+    parts = [_reading, _fan_out, _conditional, _discovery, _memory, _targets, _noise]
     return "\n".join(line for part in parts for line in (*part(samples), ""))
 
 
@@ -67,6 +67,29 @@ def _fan_out(samples: Samples) -> Iterator[str]:
                 f"{_medians(runs)('bytes'):,.0f}" if int(key[2]) >= 1_000 else "–",
                 f"{_medians(runs)('register_s'):.2f}",
             )  # fmt: skip
+
+
+def _conditional(samples: Samples) -> Iterator[str]:
+    for key in _keys(samples, "conditional"):
+        yield f"### One change, {key[1]:,} conditional observers, {key[2]} of them due"
+        yield ""
+        yield from _head(
+            "server", "last of them after ms", "never told", "told in vain", "CPU ms a change",
+            "bytes an observer",
+        )  # fmt: skip
+        spent = {}
+        for name in NAMES:
+            runs = samples[key][name]
+            lasts, changes = _lasts(runs), _changes(runs)
+            spent[name] = median(change["cpu_us"] * change["reached"] / 1e3 for change in changes)
+            yield _row(
+                name, _ms(median(lasts)) if lasts else "–", str(_missed(runs, int(key[2]))),
+                f"{median(change['others'] for change in changes):,.0f}", f"{spent[name]:.1f}",
+                f"{_medians(runs)('bytes'):,.0f}",
+            )  # fmt: skip
+        for peer in NAMES[1:]:
+            ratio = _ratio(spent[OURS.name], spent[peer])
+            yield _row(f"ours / {peer}", "", "", "", f"×{ratio:.2f}", "")
 
 
 def _discovery(samples: Samples) -> Iterator[str]:

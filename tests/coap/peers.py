@@ -4,6 +4,7 @@ import asyncio
 import re
 import socket
 from dataclasses import dataclass
+from pathlib import Path
 
 from adapters.coap.datagram import Datagram, Type, decode, encode
 from adapters.coap.messages import Code, Option, uint
@@ -45,6 +46,12 @@ async def coap_client(
     return Result(out.decode(errors="replace"), err.decode())
 
 
+def resident_kb() -> int:
+    """Resident memory of this process, server and all."""
+    status = Path("/proc/self/status").read_text("ascii")
+    return next(int(line.split()[1]) for line in status.splitlines() if "VmRSS" in line)
+
+
 class Peer:
     """A client that speaks datagrams, to see every octet of what the server does."""
 
@@ -81,7 +88,7 @@ class Peer:
         token: bytes = b"\xaa",
     ) -> bytes:
         """The octets of a request with a new message ID."""
-        self.mid += 1
+        self.mid = (self.mid + 1) & 0xFFFF
         segments = [(Option.URI_PATH, part.encode()) for part in path.strip("/").split("/") if part]
         options = sorted([*segments, *more], key=lambda option: option[0])
         return encode(Datagram(kind, code, self.mid, token, tuple(options), payload))

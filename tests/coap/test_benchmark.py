@@ -24,14 +24,17 @@ def test_every_measurement_is_taken_and_shown(load: Load, gateway: Running) -> N
     load.fill(OURS, gateway, 2)
     get = load.get(gateway, 2, 4, 0.1)
     told = load.observe(gateway, 3, 2, 5.0, confirmable=True)
+    some = load.conditional(gateway, 5, 2, 2, 5.0, ours=True)
     links = load.download(gateway, 0.1)
     assert (get["errors"], get["lost"]) == (0, 0)
     assert get["per_s"] > 0
     assert (told["accepted"], [change["reached"] for change in told["changes"]]) == (3, [3, 3])
+    assert [(change["reached"], change["others"]) for change in some["changes"]] == [(2, 0)] * 2
     assert links["links"] > 30
     figures: dict[report.Key, Figures] = {
         ("get", 32, 1): get,
         ("observe", "CON", 3): told,
+        ("conditional", 5, 2): some,
         ("download",): links,
         ("memory", 1): {"rss_kb": 1_000},
         ("memory", 1_000): {"rss_kb": 7_000},
@@ -40,5 +43,6 @@ def test_every_measurement_is_taken_and_shown(load: Load, gateway: Running) -> N
         {key: {server.name: [each] for server in SERVERS} for key, each in figures.items()}
     )
     assert "| CON, 3 | border-gateway |" in table
+    assert "| ours / libcoap |  |  |  | ×1.00 |  |" in table
     assert "| GET/s at 32, to libcoap | ×1 | ×1.00 | yes |" in table
     assert "| GET/s at 32, to aiocoap | ×30 | ×1.00 | **no** |" in table
