@@ -6,9 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path as FilePath
 
 import pytest
+from hypothesis import settings
 
 from tests.daemon import Daemon
 from tests.fakes import Clock, HubBench
+
+settings.register_profile("patient", deadline=None)  # no test is about time
+settings.load_profile("patient")
 
 
 class _Formatting(logging.Handler):
