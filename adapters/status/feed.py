@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import assert_never
 
 from aiohttp import web
@@ -17,7 +17,7 @@ from aiohttp import web
 from adapters.status import views
 from adapters.status.replies import encode, reply
 from gateway.events import Change, DeviceChanged, Event, Removed
-from gateway.model import GATEWAY, DeviceId, Path
+from gateway.model import DeviceId, Path
 from gateway.ports import NorthPort
 
 MAX_BROWSERS = 16
@@ -27,7 +27,12 @@ COALESCE_S = 0.5
 """What changes within half a second is told once: a person sees no difference."""
 
 AT_ONCE = 25
-"""Messages rendered in one go: about 2 ms, then it is the turn of others, such as CoAP."""
+"""Messages rendered in one go: about 3 ms, then it is the turn of others, such as CoAP."""
+
+REST = 4.0
+"""How many times as long as it has worked the feed rests: pages take a fifth of the time at most,
+however many there are and however much changes. Then they are told less often.
+"""
 
 KEEP_ALIVE_S = 15.0
 """A word to keep proxies from hanging up."""
@@ -55,10 +60,11 @@ class Browser:
         self._pending: dict[Key, None] = {}
         self._noted = asyncio.Event()
 
-    def note(self, key: Key) -> None:
+    def note(self, keys: Iterable[Key]) -> None:
         """Something is to be told anew."""
-        self._pending[key] = None
-        self._noted.set()
+        self._pending.update(dict.fromkeys(keys))
+        if self._pending:
+            self._noted.set()
 
     async def keys(self) -> list[Key]:
         """Waits until there is something to tell; gives some of it, the oldest first."""
@@ -78,8 +84,10 @@ class Feed:
         self._port = port
         self._may_act = may_act
         self._browsers: set[Browser] = set()
+        self._lines: dict[DeviceId, bytes] = {}
         self._seen: dict[DeviceId, float | None] = {}
         self._looked: dict[Key, object] = {}
+        self._pen = asyncio.Lock()
 
     def __len__(self) -> int:
         return len(self._browsers)
@@ -91,10 +99,12 @@ class Feed:
     async def absorb(self) -> None:
         """Takes what the hub tells, until cancelled."""
         while True:
-            event = await self._port.outbox.take()
+            events = [await self._port.outbox.take(), *self._port.outbox.take_all()]
+            self._renew(dict.fromkeys(event.device for event in events))
+            shown = {browser.shows for browser in self._browsers}
+            events = [event for event in events if event.device in shown]
             for browser in self._browsers:
-                for key in _concerned(event, browser.shows):
-                    browser.note(key)
+                browser.note(_detail(e) for e in events if e.device == browser.shows)
 
     async def look(self) -> None:
         """Finds what changes without an event, until cancelled."""
@@ -102,17 +112,17 @@ class Feed:
         while True:
             await asyncio.sleep(LOOK_INTERVAL_S)
             if not self._browsers:
+                self._lines.clear()
                 continue
             looks += 1
             changed: list[Key] = [OVERVIEW] if self._is_news(OVERVIEW) else []
             if looks % SEEN_EVERY == 0:
                 changed += [STRANGERS] if self._is_news(STRANGERS) else []
-                changed += [("device", device) for device in self._heard()]
+                self._renew(self._heard())
             for browser in self._browsers:
-                for key in changed:
-                    browser.note(key)
+                browser.note(changed)
                 if self._port.log_since(browser.log_number):
-                    browser.note(LOG)
+                    browser.note([LOG])
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         """The stream of one page: everything first, then what changes."""
@@ -121,8 +131,7 @@ class Feed:
         shows = request.query.get("device")
         browser = Browser(DeviceId(shows) if shows else None)
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-        for key in self._everything(browser):
-            browser.note(key)
+        browser.note(self._everything(browser))
         self._browsers.add(browser)
         try:
             await response.prepare(request)
@@ -140,9 +149,19 @@ class Feed:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(KEEP_ALIVE_S):
                     keys = await browser.keys()
-            messages = [m for key in keys if (m := self._message(key, browser))]
-            await _write(response, b"".join(messages) or b":\n\n")
-            await asyncio.sleep(COALESCE_S if len(keys) < AT_ONCE else 0)
+            await _write(response, await self._rendered(keys, browser) if keys else b":\n\n")
+            if len(keys) < AT_ONCE:
+                await asyncio.sleep(COALESCE_S)
+
+    async def _rendered(self, keys: list[Key], browser: Browser) -> bytes:
+        """The messages of these keys as they are now; one page at a time."""
+        loop = asyncio.get_running_loop()
+        async with self._pen:
+            began = loop.time()
+            data = _event("clock", time.time())
+            data += b"".join(self._message(key, browser) for key in keys)
+            await asyncio.sleep(REST * (loop.time() - began))
+        return data
 
     def _everything(self, browser: Browser) -> Iterator[Key]:
         yield OVERVIEW
@@ -166,10 +185,7 @@ class Feed:
                 known = self._port.device_by_id(device)
                 return _event("tree", views.tree_view(known, self._port)) if known else b""
             case ("device", device):
-                known = self._port.device_by_id(device)
-                if known is None:
-                    return _event("gone", {"id": device})
-                return _event("device", views.device_view(known, self._port))
+                return self._line(device)
             case ("log",):
                 lines = self._port.log_since(browser.log_number)
                 browser.log_number = lines[-1].number if lines else browser.log_number
@@ -178,6 +194,24 @@ class Feed:
                 return _event("complete", None)
             case _:
                 return _event(key[0], self._state(key))
+
+    def _renew(self, devices: Iterable[DeviceId]) -> None:
+        """Has the lines of these devices told anew."""
+        keys: list[Key] = [("device", device) for device in devices]
+        for browser in self._browsers:
+            browser.note(keys)
+        for device in devices:
+            self._lines.pop(device, None)
+
+    def _line(self, device: DeviceId) -> bytes:
+        """A device in one line, rendered once for all pages."""
+        if line := self._lines.get(device):
+            return line
+        if known := self._port.device_by_id(device):
+            line = _event("device", views.device_view(known, self._port))
+            self._lines[device] = line
+            return line
+        return _event("gone", {"id": device})
 
     def _state(self, key: Key) -> object:
         overview = self._port.overview()
@@ -195,27 +229,20 @@ class Feed:
         return [d for d, seen in self._seen.items() if before.get(d) != seen]
 
 
-def _concerned(event: Event, shows: DeviceId | None) -> Iterator[Key]:
-    """What a page that shows a device in detail must be told anew."""
-    device = event.device
+def _detail(event: Event) -> Key:
+    """What a page that shows the event's device must be told anew."""
     match event:
         case Change():
-            if device == shows:
-                yield ("value", device, event.path)
-            if device != GATEWAY:
-                yield ("device", device)
+            return ("value", event.device, event.path)
         case DeviceChanged() | Removed():
-            yield ("device", device)
-            if device == shows:
-                yield ("tree", device)
+            return ("tree", event.device)
         case _:
             assert_never(event)
 
 
 def _event(name: str, content: object) -> bytes:
-    """A server-sent event; `now` lets the page reckon in the gateway's time."""
-    data = encode({"now": time.time(), "of": content})
-    return b"event: " + name.encode() + b"\ndata: " + data + b"\n\n"
+    """A server-sent event."""
+    return b"event: " + name.encode() + b"\ndata: " + encode(content) + b"\n\n"
 
 
 async def _write(response: web.StreamResponse, data: bytes) -> None:

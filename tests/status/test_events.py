@@ -30,7 +30,7 @@ class Stream:
             if field == "event":
                 name = text
             elif field == "data":
-                yield name, json.loads(text)["of"]
+                yield name, json.loads(text)
 
     def until(self, name: str) -> list[tuple[str, Any]]:
         """The events up to one of this name."""
@@ -101,8 +101,7 @@ def test_the_join_window_and_the_log_are_told(page: Page, stream: Stream) -> Non
 async def test_what_a_slow_page_must_be_told_is_one_key_a_device() -> None:
     browser = Browser(None)
     for _ in range(1_000):
-        for number in range(40):
-            browser.note(("device", DeviceId(f"sim:{number:016x}")))
+        browser.note(("device", DeviceId(f"sim:{number:016x}")) for number in range(40))
     assert len(await browser.keys()) == AT_ONCE
     assert len(await browser.keys()) == 40 - AT_ONCE
 

@@ -55,12 +55,11 @@ function connect() {
     },
     strangers(strangers) { state.strangers = strangers; },
     log: addLog,
+    clock: setClock,
   };
   for (const [name, act] of Object.entries(take))
     source.addEventListener(name, event => {
-      const { now, of } = JSON.parse(event.data);
-      setClock(now);
-      act(of);
+      act(JSON.parse(event.data));
       schedule();
     });
 }
