@@ -112,6 +112,16 @@ class Attendance:
         if self._monotonic() - self._kept_at >= KEPT_EVERY_S:
             self.keep()
 
+    def correct_times(self, moved_s: float) -> None:
+        """The clock was set, which has moved it: since when, and when last seen, are as it says."""
+        for known in self._store.devices():
+            since = known.availability.since + moved_s
+            last_seen = known.last_seen
+            if last_seen is not None and self._of(known.id).heard_at >= self._started:
+                last_seen += moved_s
+            availability = replace(known.availability, since=since)
+            self._store.put(replace(known, availability=availability, last_seen=last_seen))
+
     # --- what is kept -----------------------------------------------------------------------------
 
     def restore(self, known: Device) -> None:

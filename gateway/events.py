@@ -69,13 +69,20 @@ class Device:
 class Resource:
     """The last known value of a resource, replaced (never changed) by each new reading.
 
-    `restored` marks a value that was loaded at start and not heard again since.
+    `restored` marks a value that was loaded at start and not heard again since, `untimed` one that
+    was measured while the clock was not set: `at` is of that clock, and no time at all elsewhere.
     """
 
     path: Path
     value: Value | None
     at: float
     restored: bool = False
+    untimed: bool = False
+
+    @property
+    def time(self) -> float | None:
+        """When the value was measured, if that is known."""
+        return None if self.untimed else self.at
 
 
 class Cause(Enum):

@@ -13,17 +13,16 @@ from dataclasses import replace
 
 from gateway.admission import Admission
 from gateway.attendance import Attendance
+from gateway.clock import ClockWatch
 from gateway.commands import Commander
 from gateway.errors import InvalidValue, NotAllowed, NotFound, StateError
 from gateway.events import (
     Availability,
-    Change,
     Device,
     DeviceChanged,
     Event,
     Reading,
     Removed,
-    Resource,
     Sighting,
     State,
 )
@@ -36,8 +35,8 @@ from gateway.own_objects import GATEWAY_OBJECT, device_object, gateway_object
 from gateway.policy import MAX_NAME, Rules
 from gateway.ports import Outbox
 from gateway.registry import Registry
-from gateway.reporter import Reporter
-from gateway.store import MAX_RESOURCES, Store
+from gateway.store import Store
+from gateway.values import Values
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +53,7 @@ class Hub:
         *,
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
+        clock_is_set: Callable[[], bool] = lambda: True,
     ) -> None:
         self.registry = registry
         self.rules = rules
@@ -61,6 +61,7 @@ class Hub:
         self.journal = journal or Journal()
         self.wall = wall
         self.monotonic = monotonic
+        self.clock = ClockWatch(wall, monotonic, clock_is_set)
         self.store = Store()
         self.commander = Commander(self.store, registry, lambda: self.rules)
         self.counters: Counter[str] = Counter()
@@ -76,9 +77,8 @@ class Hub:
             monotonic=monotonic,
             changed=self._changed,
         )
-        self._intake = Intake(registry, lambda: self.rules, self.counters)
-        self._reporter = Reporter()
-        self._unsaved: set[tuple[DeviceId, Path]] = set()
+        intake = Intake(registry, lambda: self.rules, self.counters)
+        self.values = Values(self.store, intake, self.journal, lambda: self.rules, self.clock)
         self.store.put(
             Device(GATEWAY, "", "gateway", "", Availability(State.ONLINE, "running", wall()))
         )
@@ -94,7 +94,7 @@ class Hub:
             device = known.as_device(unheard)
             self.store.put(replace(device, name=self.rules.of(device.id).name or device.name))
             self.attendance.restore(device)
-            self._revive(known)
+            self.values.revive(known)
             self._describe(device.id)
 
     # --- what southbound adapters say --------------------------------------------------------
@@ -115,7 +115,7 @@ class Hub:
         self.store.put(device)
         self.attendance.heard(device.id)
         if earlier:
-            self._revive(earlier)
+            self.values.revive(earlier)
         self._tell([DeviceChanged(device.id)])
         return True
 
@@ -134,7 +134,7 @@ class Hub:
                 known.append(reading)
             else:
                 self.counters["readings_of_strangers"] += 1
-        widened, changes = self._take(known)
+        widened, changes = self.values.take(known)
         for device in dict.fromkeys(r.device for r in known):
             self.attendance.reported(device)
             if device in widened:
@@ -143,10 +143,7 @@ class Hub:
 
     def withdraw(self, device: DeviceId, under: Path) -> None:
         """Forgets resources that the device no longer has."""
-        self._intake.forget(device, under)
-        if device in self.store and (gone := self.store.withdraw(device, under)):
-            self._reporter.forget(device, dict.fromkeys(gone))
-            self._unsaved.update((device, path) for path in gone)
+        if self.values.withdraw(device, under):
             self._tell([Removed(device, self.store.require(device).prefix, under)])
 
     # --- what the operator says ---------------------------------------------------------------
@@ -220,12 +217,8 @@ class Hub:
         if not self.registry.become(registry):
             return
         for device in self.store.devices():
-            for old in self.store.resources(device.id):
-                reading = Reading(device.id, old.path, old.value, old.at)
-                if not (checked := self._intake.checked(reading)):
-                    self.withdraw(device.id, old.path)
-                elif type(checked.value) is not type(old.value):
-                    self.store.apply(checked, restored=old.restored)
+            for path in self.values.check_again(device.id):
+                self.withdraw(device.id, path)
             self._tell([DeviceChanged(device.id)])
 
     # --- what the operator is shown -----------------------------------------------------------
@@ -252,59 +245,22 @@ class Hub:
 
         To be called about once a second.
         """
+        if (moved_s := self.clock.look()) is not None:
+            log.info("the clock is set, by %+.0f s; times before that are corrected", moved_s)
+            self.attendance.correct_times(moved_s)
+            self._tell([DeviceChanged(device.id) for device in self.store.devices()])
+            self._tell(self.values.correct_times(moved_s))
         self.attendance.tick()
-        now = self.monotonic()
-        changes: list[Event] = []
-        for device, path in self._reporter.due(now):
-            if resource := self.store.resource(device, path):
-                self._reporter.told(device, path, resource.value, now)
-                changes.append(self._recorded(Reading(device, path, resource.value, resource.at)))
-        self._tell(changes)
-
-    def take_unsaved(self) -> Sequence[tuple[Device, Path, Resource | None]]:
-        """The resources that changed since the last call; None where they are gone."""
-        unsaved, self._unsaved = self._unsaved, set()
-        return [
-            (known, path, self.store.resource(device, path))
-            for device, path in unsaved
-            if device != GATEWAY and (known := self.store.device(device))
-        ]
-
-    def keep_unsaved(self, unsaved: Iterable[tuple[Device, Path, Resource | None]]) -> None:
-        """Takes back what could not be saved."""
-        self._unsaved.update((device.id, path) for device, path, _ in unsaved)
+        self._tell(self.values.due())
 
     # --- inside -----------------------------------------------------------------------------------
 
-    def _take(self, readings: Iterable[Reading]) -> tuple[set[DeviceId], Sequence[Event]]:
-        """Stores what may be; gives the devices that have new resources, and what is to tell."""
-        widened: set[DeviceId] = set()
-        changes: list[Event] = []
-        for reading in readings:
-            known = self.store.resource(reading.device, reading.path)
-            if (taken := self._intake.taken(reading)) and self._applied(taken):
-                self._unsaved.add((taken.device, taken.path))
-                if known is None:
-                    widened.add(taken.device)
-                if self._worth_telling(taken):
-                    changed = known is None or known.value != taken.value
-                    changes.append(self._recorded(taken, changed=changed))
-        return widened, changes
-
     def _treat_anew(self, device: DeviceId, before: Rules) -> None:
         """Takes again what the new rules scale otherwise, hide, or show."""
-        said = {
-            r.path: Reading(device, r.path, r.value, r.at) for r in self.store.resources(device)
-        }
-        again: list[Reading] = []
-        for path, reading in (said | dict(self._intake.raw(device))).items():
-            treatment = self.rules.treatment(device, path)
-            if treatment != before.treatment(device, path):
-                again.append(reading)
-                self._intake.forget(device, path)
-                if treatment.hidden:
-                    self.withdraw(device, path)
-        widened, changes = self._take(again)
+        hidden, again = self.values.treat_again(device, before)
+        for path in hidden:
+            self.withdraw(device, path)
+        widened, changes = self.values.take(again)
         self._tell([*map(DeviceChanged, widened), *changes])
 
     def _retire(self, known: Device, why: str) -> str:
@@ -316,19 +272,10 @@ class Hub:
         return sentence
 
     def _remove(self, known: Device) -> None:
-        self._intake.forget(known.id)
+        self.values.forget(known.id)
         self.attendance.forget(known.id)
         self.store.remove(known.id)
-        self._reporter.forget(known.id)
         self._tell([Removed(known.id, known.prefix)])
-
-    def _revive(self, known: Remembered) -> None:
-        """Puts back the last values, as far as the definitions of today allow them."""
-        for resource in known.resources:
-            reading = Reading(known.device, resource.path, resource.value, resource.at)
-            hidden = self.rules.treatment(known.device, resource.path).hidden
-            if not hidden and (checked := self._intake.checked(reading)):
-                self.store.apply(checked, restored=True)
 
     def _name(self, device: DeviceId, name: str) -> None:
         named = replace(self.store.require(device), name=name)
@@ -337,27 +284,6 @@ class Hub:
             self.identities.keep(named)
         except StateError as error:
             log.error("%s: its name %r is not kept: %s", device, name, error)
-
-    def _applied(self, reading: Reading) -> bool:
-        if self.store.apply(reading):
-            return True
-        self._intake.drop(
-            "readings_too_many", reading, f"the device has {MAX_RESOURCES} resources already"
-        )
-        return False
-
-    def _worth_telling(self, reading: Reading) -> bool:
-        rule = self.rules.report_rule(reading.device, reading.path)
-        cause = self._reporter.decide(
-            reading.device, reading.path, reading.value, rule, self.monotonic()
-        )
-        return cause is not None
-
-    def _recorded(self, reading: Reading, *, changed: bool = True) -> Change:
-        """The change that a reading is, kept in the journal if a device said it."""
-        is_own = reading.device == GATEWAY
-        entry = None if is_own else self.journal.record(reading, changed=changed)
-        return Change(reading.device, reading.path, entry=entry)
 
     def _replace(self, device: Device) -> None:
         self.store.put(device)

@@ -9,7 +9,24 @@ from pathlib import Path as FilePath
 
 _BOARD_SERIAL = FilePath("/sys/firmware/devicetree/base/serial-number")
 _MACHINE_ID = FilePath("/etc/machine-id")
+_HARDWARE_CLOCK = FilePath("/sys/class/rtc/rtc0/hctosys")
+_TIMESYNC = FilePath("/run/systemd/timesync")
 _ZONE = re.compile(r"zoneinfo/(?:posix/|right/)?([\w+-]+(?:/[\w+-]+)*)$")
+
+MADE_S = 1_793_491_200.0
+"""Unix seconds of a day before this version was made (2026-11-01): no right clock is behind it."""
+
+
+def clock_is_set() -> bool:
+    """Whether the wall clock was set, by a hardware clock or a time server.
+
+    Only systemd-timesyncd tells which of the two; where it does not run, a clock is believed.
+    """
+    if time.time() < MADE_S:
+        return False
+    if _text(_HARDWARE_CLOCK).strip() == "1" or not _TIMESYNC.is_dir():
+        return True
+    return (_TIMESYNC / "synchronized").exists()
 
 
 def serial_number() -> str | None:

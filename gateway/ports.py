@@ -206,6 +206,10 @@ class NorthPort(Port, Protocol):
     async def execute(self, command: Command) -> Outcome:
         """Checks a command and has the device carry it out; raises a CommandError."""
 
+    @property
+    def clock_is_set(self) -> bool:
+        """Whether the wall clock can be believed; until then no time is to be told."""
+
     def max_age_s(self, device: DeviceId, path: Path) -> float:
         """How long from now a client may take the value for fresh (CoAP Max-Age)."""
 

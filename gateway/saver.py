@@ -74,7 +74,7 @@ class Saver:
                 await asyncio.sleep(SAVE_RETRY_S)
 
     async def _save(self) -> None:
-        values, batch = self._hub.take_unsaved(), self._hub.journal.unsaved()
+        values, batch = self._hub.values.take_unsaved(), self._hub.journal.unsaved()
         seen = self._hub.attendance.take_seen()
         if not (values or batch or seen):
             return
@@ -82,7 +82,7 @@ class Saver:
         try:
             await loop.run_in_executor(self._thread, self._write, values, seen, batch)
         except (StateError, asyncio.CancelledError):
-            self._hub.keep_unsaved(values)
+            self._hub.values.keep_unsaved(values)
             raise
         self._hub.journal.saved(batch)
 
@@ -116,7 +116,7 @@ class Saver:
         """Saves what is left and closes the database."""
         try:
             self._hub.attendance.keep()
-            self._state.save(self._hub.take_unsaved())
+            self._state.save(self._hub.values.take_unsaved())
             self._state.save_seen(self._hub.attendance.take_seen(last=True))
             while batch := self._hub.journal.unsaved():
                 self._archive.write(batch)

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Any
 
-from gateway import __version__
+from gateway import __version__, machine
 from gateway.archive import Archive
 from gateway.config import Config
 from gateway.control.requests import Requests
@@ -91,7 +91,13 @@ class Service:
         state = StateDatabase(self._state_folder)
         archive = Archive(state)
         last, places = archive.load()
-        hub = Hub(registry, self._config.rules, state, Journal(archive, last=last, places=places))
+        hub = Hub(
+            registry,
+            self._config.rules,
+            state,
+            Journal(archive, last=last, places=places),
+            clock_is_set=machine.clock_is_set,
+        )
         hub.journal.retention = self._config.journal
         saver = Saver(hub, state, archive)
         lineup = Lineup(hub, failed=self.stop)

@@ -142,6 +142,10 @@ class NorthSlot(Slot):
     def writable(self, device: DeviceId, path: Path) -> bool:
         return self._hub.rules.of(device).allows_writing(path)
 
+    @property
+    def clock_is_set(self) -> bool:
+        return self._hub.clock.is_set
+
     async def execute(self, command: Command) -> Outcome:
         return await self._hub.commander.execute(command)
 

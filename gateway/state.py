@@ -34,6 +34,9 @@ from gateway.salvage import SPARED, write_spare
 
 log = logging.getLogger(__name__)
 
+UNTIMED = 0.0
+"""The time of a value that was measured while the clock was not set."""
+
 
 class StateDatabase:
     """The database in `folder`; implements the hub's Memory. Safe to use from two threads."""
@@ -68,9 +71,10 @@ class StateDatabase:
             for device, object_id, key, number in self._db.execute("SELECT * FROM instance"):
                 instances[device][object_id, key] = number
             values: dict[str, list[Resource]] = defaultdict(list)
-            for device, path, value, at in self._db.execute("SELECT * FROM value"):
+            for device, path, text, at in self._db.execute("SELECT * FROM value"):
                 try:
-                    values[device].append(Resource(Path.parse(path), value_from(value), at))
+                    value, untimed = value_from(text), at == UNTIMED
+                    values[device].append(Resource(Path.parse(path), value, at, untimed=untimed))
                 except (ValueError, StateError) as error:  # a bit that an old SD card turned
                     log.warning("the last value of %s %s is lost: %s", device, path, error)
         known = [
@@ -122,7 +126,7 @@ class StateDatabase:
         seen = {device.id: device.last_seen for device, _, _ in unsaved}
         gone = [(d.id, str(path)) for d, path, resource in unsaved if resource is None]
         kept = [
-            (device.id, str(path), text_of(resource.value), resource.at, device.id)
+            (device.id, str(path), text_of(resource.value), resource.time or UNTIMED, device.id)
             for device, path, resource in unsaved
             if resource is not None
         ]

@@ -91,7 +91,7 @@ class Store:
             return []
         return [entry.resources[path] for path in _below(entry.sorted_paths(), under)]
 
-    def apply(self, reading: Reading, *, restored: bool = False) -> bool:
+    def apply(self, reading: Reading, *, restored: bool = False, untimed: bool = False) -> bool:
         """Takes a reading as the newest value; False where the device has too many resources."""
         entry = self._entries[reading.device]
         known = entry.resources.get(reading.path)
@@ -100,7 +100,7 @@ class Store:
                 return False
             entry.order = None
         path = known.path if known else reading.path  # one object, though each reading brings one
-        entry.resources[path] = Resource(path, reading.value, reading.at, restored)
+        entry.resources[path] = Resource(path, reading.value, reading.at, restored, untimed)
         return True
 
     def withdraw(self, device: DeviceId, under: Path) -> Sequence[Path]:

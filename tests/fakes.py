@@ -70,6 +70,7 @@ class Clock:
 
     def __init__(self) -> None:
         self.now = 1_000.0
+        self.is_set = True
         self._epoch = 1_700_000_000.0
 
     def wall(self) -> float:
@@ -154,6 +155,7 @@ class HubBench:
             self.memory,
             wall=clock.wall,
             monotonic=clock.monotonic,
+            clock_is_set=lambda: clock.is_set,
         )
         self.south = SouthSlot("ble", self.hub)
         self.north = NorthSlot("test", self.hub)

@@ -141,7 +141,7 @@ class Story(RuleBasedStateMachine):
         self._restart(listed)
 
     def _restart(self, listed: dict[DeviceId, str | None]) -> None:
-        self._state.save(self._hub.take_unsaved())
+        self._state.save(self._hub.values.take_unsaved())
         before = self._values()
         self._listed = listed
         self._state.close()
@@ -171,7 +171,7 @@ class Story(RuleBasedStateMachine):
         }
         own = {r.path: r.value for r in self._hub.store.resources(GATEWAY)}
         assert self._client.picture[GATEWAY][1] == own
-        self._state.save(self._hub.take_unsaved())
+        self._state.save(self._hub.values.take_unsaved())
         kept = {known.device: known for known in self._state.load()}
         for device, values in self._values().items():
             assert {r.path: r.value for r in kept[device].resources} == values

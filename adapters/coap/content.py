@@ -60,7 +60,7 @@ def items(
 ) -> list[Item]:
     """The resources as answers show them; `units` holds 5701 of their instances, by instance."""
     return [
-        Item(device.prefix, r.path, r.value, _senml_unit(r, units, registry), r.at)
+        Item(device.prefix, r.path, r.value, _senml_unit(r, units, registry), r.time)
         for r in resources
     ]
 

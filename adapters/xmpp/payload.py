@@ -89,7 +89,7 @@ def values(
             unit = said.get(path.upto(2))
         numeric = isinstance(value, int | float) and not isinstance(value, bool)
         known_unit = senml_unit(unit) if numeric and isinstance(unit, str) else None
-        records.append(Record(f"{urn(device)}{path}", value, known_unit, resource.at))
+        records.append(Record(f"{urn(device)}{path}", value, known_unit, resource.time))
     return _pack(records, base) if records else None
 
 
@@ -102,14 +102,17 @@ def readable(resource: Resource, registry: Registry) -> ResourceDefinition | Non
     return definition if definition and Operations.READ in definition.operations else None
 
 
-def status(device: DeviceId, known: Device | None, rssi_dbm: Value | None, now: float) -> Pack:
+def status(
+    device: DeviceId, known: Device | None, rssi_dbm: Value | None, now: float | None
+) -> Pack:
     """Whether a device can be reached, and why not; None stands for a device that was removed."""
-    availability = known.availability if known else Availability(State.OFFLINE, "left", now)
+    availability = known.availability if known else Availability(State.OFFLINE, "left", 0.0)
     texts: dict[str, Value | None] = {
         "online": availability.state is State.ONLINE,
         "state": availability.state.value,
         "reason": availability.reason,
         "last_seen": _rounded(known.last_seen) if known else None,
+        "clock": None if now else "not set",
     }
     records = _said(urn(device), texts, now)
     if isinstance(rssi_dbm, int | float) and known:
@@ -117,9 +120,9 @@ def status(device: DeviceId, known: Device | None, rssi_dbm: Value | None, now: 
     return _pack(records, f"{urn(device)}/")
 
 
-def stopped(device: Device, now: float) -> Pack:
+def stopped(device: Device, now: float | None) -> Pack:
     """The status of a device whose gateway stops."""
-    gone = Availability(State.UNKNOWN, "gateway-stop", now)
+    gone = Availability(State.UNKNOWN, "gateway-stop", 0.0)
     texts: dict[str, Value | None] = {
         "online": False,
         "state": gone.state.value,
@@ -129,14 +132,16 @@ def stopped(device: Device, now: float) -> Pack:
     return _pack(_said(urn(device.id), texts, now), f"{urn(device.id)}/")
 
 
-def meta(device: Device, resources: Sequence[Resource], now: float) -> Pack:
+def meta(device: Device, resources: Sequence[Resource], now: float | None) -> Pack:
     """What a device is: names, manufacturer, model, and its objects as links (RFC 6690)."""
     links = ",".join(f"</{item}>" for item in item_ids(resources, "device"))
     texts = _description(device, resources) | {"objects": links}
     return _pack(_said(urn(device.id), texts, now), f"{urn(device.id)}/")
 
 
-def directory_entry(device: Device, node: str, resources: Sequence[Resource], now: float) -> Pack:
+def directory_entry(
+    device: Device, node: str, resources: Sequence[Resource], now: float | None
+) -> Pack:
     """A device's item in the directory."""
     objects = " ".join(dict.fromkeys(str(r.path.object) for r in resources))
     texts = _description(device, resources) | {
@@ -159,7 +164,7 @@ def said(pack: Pack) -> str:
     return repr(kept)
 
 
-def gateway_entry(gateway: str, devices: int, *, online: bool, now: float) -> Pack:
+def gateway_entry(gateway: str, devices: int, *, online: bool, now: float | None) -> Pack:
     """The gateway's own item in the directory; refreshed, so that its age shows a dead gateway."""
     texts: dict[str, Value | None] = {
         "online": online,
@@ -184,7 +189,7 @@ def _rounded(at: float | None) -> float | None:
     return None if at is None else round(at, 3)
 
 
-def _said(name: str, texts: dict[str, Value | None], now: float) -> list[Record]:
+def _said(name: str, texts: dict[str, Value | None], now: float | None) -> list[Record]:
     return [
         Record(f"{name}/{label}", value, None, now)
         for label, value in texts.items()

@@ -128,7 +128,7 @@ class Publisher:
 
     async def farewell(self, pubsub: Pubsub) -> None:
         """Says that the gateway stops, and that its devices are unknown; within FAREWELL_S."""
-        now = time.time()
+        now = self._now()
         entry = payload.gateway_entry(self._gateway, len(self._items), online=False, now=now)
         try:
             async with asyncio.timeout(FAREWELL_S):
@@ -299,9 +299,13 @@ class Publisher:
             self._items.pop(device.id, None)
             self._announce(device)
 
+    def _now(self) -> float | None:
+        """The time, if it is known."""
+        return time.time() if self._port.clock_is_set else None
+
     def _pack(self, key: Key) -> Pack | None:
         """What the item holds at this moment; None if it should not be there."""
-        now, in_directory = time.time(), key.device == GATEWAY
+        now, in_directory = self._now(), key.device == GATEWAY
         if key == (GATEWAY, GATEWAY):
             return payload.gateway_entry(self._gateway, len(self._items), online=True, now=now)
         device = self._port.device_by_id(DeviceId(key.item) if in_directory else key.device)

@@ -62,7 +62,9 @@ def value_of(resource: Mapping[str, Any]) -> str:
     if resource["value"] is None:
         return "-"
     shown = with_unit(resource["value"], resource["unit"])
-    return f"{shown} (from before the restart)" if resource["restored"] else shown
+    marks = {"restored": "from before the restart", "untimed": "measured before the clock was set"}
+    told = ", ".join(text for mark, text in marks.items() if resource[mark])
+    return f"{shown} ({told})" if told else shown
 
 
 def terminal() -> tuple[int, int]:

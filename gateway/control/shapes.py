@@ -43,6 +43,7 @@ def resource_shape(hub: Hub, device: Device, resource: Resource) -> Shape:
         "unit": unit_of(path, hub.store.resource(device.id, units_of(path)), hub.registry),
         "at": resource.at,
         "restored": resource.restored,
+        "untimed": resource.untimed,
     }
 
 

@@ -85,10 +85,16 @@ def test_records_of_different_age_keep_their_own_time() -> None:
 
 
 def test_time_is_left_out_while_the_clock_is_not_set() -> None:
-    listed = resources({"3303/0/5700": 21.5}, at=12.0)
-    made = payload.values(STATION, "3303/0", listed, REGISTRY)
-    assert made is not None
-    assert attributes(made) == [{"bn": f"{BASE}3303/0/", "n": "5700", "v": "21.5"}]
+    for listed in (
+        resources({"3303/0/5700": 21.5}, at=12.0),
+        [Resource(Path(3303, 0, 5700), 21.5, NOW, untimed=True)],
+    ):
+        made = payload.values(STATION, "3303/0", listed, REGISTRY)
+        assert made is not None
+        assert attributes(made) == [{"bn": f"{BASE}3303/0/", "n": "5700", "v": "21.5"}]
+    status = payload.status(STATION, DEVICE, None, None)
+    assert said(status)["clock"] == "not set"
+    assert not any("bt" in record for record in attributes(status))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,90 @@
+"""A machine whose clock is not set yet: what is measured then is marked, and corrected later."""
+
+from pathlib import Path as FilePath
+
+import pytest
+
+from gateway import machine
+from gateway.events import Change, DeviceChanged, Resource
+from gateway.model import Path
+from gateway.policy import Rules
+from gateway.state import StateDatabase
+from tests.fakes import STATION, Clock, HubBench, restarted
+
+TEMPERATURE, OTHER = Path(3303, 0, 5700), Path(3303, 1, 5700)
+YEARS = 1e8
+
+
+def of(bench: HubBench, path: Path = TEMPERATURE) -> Resource:
+    resource = bench.north.resource(STATION, path)
+    assert resource
+    return resource
+
+
+def test_when_the_clock_is_set_the_times_before_are_corrected_and_told(clock: Clock) -> None:
+    clock.is_set = False
+    bench = HubBench(clock)
+    bench.join()
+    bench.say({TEMPERATURE: 20.5})
+    measured = clock.wall()
+    clock.advance(60)
+    bench.hub.tick()
+    assert of(bench).time is None
+    clock.jump(YEARS)
+    clock.is_set = True
+    bench.told()
+    bench.hub.tick()
+    assert of(bench) == Resource(TEMPERATURE, 20.5, measured + YEARS)
+    assert bench.told() == [DeviceChanged(STATION), Change(STATION, TEMPERATURE)]
+    device = bench.north.device_by_id(STATION)
+    assert device
+    assert device.last_seen == device.availability.since == measured + YEARS
+    bench.say({TEMPERATURE: 21.0})
+    assert of(bench).time == clock.wall()
+
+
+def test_a_value_without_time_has_none_after_a_restart_either(
+    tmp_path: FilePath, clock: Clock
+) -> None:
+    clock.is_set = False
+    database = StateDatabase(tmp_path)
+    first = HubBench(clock)
+    first.join()
+    first.say({TEMPERATURE: 20.5})
+    database.remember_device(first.hub.store.require(STATION), joined=True)
+    database.save(first.hub.values.take_unsaved())
+    _, known = database.load()
+    database.close()
+    clock.is_set = True
+    second = restarted(clock, Rules(), known)
+    assert of(second).restored
+    assert of(second).time is None
+
+
+@pytest.mark.parametrize(
+    ("now", "hardware", "timesync", "is_set"),
+    [
+        (0.0, "1", None, False),
+        (machine.MADE_S, "1", False, True),
+        (machine.MADE_S, "", False, False),
+        (machine.MADE_S, "", True, True),
+        (machine.MADE_S, "", None, True),
+    ],
+)
+def test_a_clock_is_believed_that_hardware_or_a_time_server_has_set(
+    tmp_path: FilePath,
+    monkeypatch: pytest.MonkeyPatch,
+    now: float,
+    hardware: str,
+    timesync: bool | None,
+    is_set: bool,
+) -> None:
+    (tmp_path / "hctosys").write_text(hardware)
+    if timesync is not None:
+        (tmp_path / "timesync").mkdir()
+    if timesync:
+        (tmp_path / "timesync" / "synchronized").touch()
+    monkeypatch.setattr(machine, "_HARDWARE_CLOCK", tmp_path / "hctosys")
+    monkeypatch.setattr(machine, "_TIMESYNC", tmp_path / "timesync")
+    monkeypatch.setattr("time.time", lambda: now)
+    assert machine.clock_is_set() is is_set
