@@ -58,8 +58,9 @@ Component "{service}" "pubsub"
 class ThrowawayProsody:
     """A server at `127.0.0.1:port` for the domain `localhost`, as an async context manager.
 
-    `accounts` are user names and passwords, `admins` those who may create nodes; `settings` are
-    lines of Prosody's configuration. Certificates are made anew unless a folder with some is given.
+    `accounts` are user names and passwords, `admins` those (or components) who may create nodes;
+    `settings` are lines of Prosody's configuration. Certificates are made anew unless a folder with
+    some is given.
     """
 
     def __init__(
@@ -149,7 +150,7 @@ class ThrowawayProsody:
                 settings=self._settings,
                 domain=DOMAIN,
                 service=SERVICE,
-                admins=", ".join(f'"{user}@{DOMAIN}"' for user in self._admins),
+                admins=", ".join(f'"{_address(name)}"' for name in self._admins),
             )
         )
 
@@ -196,6 +197,11 @@ async def _openssl(command: str, folder: FilePath) -> None:
         _, complaint = await process.communicate()
     if process.returncode:
         raise AdapterError(f"openssl {command}: {complaint.decode(errors='replace')}")
+
+
+def _address(name: str) -> str:
+    """A component's domain as it is, else the account of this name."""
+    return name if "." in name else f"{name}@{DOMAIN}"
 
 
 def _program(name: str) -> str | None:

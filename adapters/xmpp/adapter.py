@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from typing import assert_never
 
-from adapters.xmpp import stanzas
 from adapters.xmpp.access import Roles
 from adapters.xmpp.adhoc import AdHoc
 from adapters.xmpp.chat import Chat
@@ -20,12 +19,15 @@ from adapters.xmpp.errors import BadCredentials, NoAnswer, StanzaError
 from adapters.xmpp.formats import SENML_XML, Format, SenmlJson
 from adapters.xmpp.iot.publication import Publication
 from adapters.xmpp.iot.things import Things
+from adapters.xmpp.presence import Presence
 from adapters.xmpp.publisher import Publisher, forbidden
 from adapters.xmpp.pubsub import FORBIDDEN, Pubsub, Service, find_pep, find_service
-from adapters.xmpp.requests import Requests
+from adapters.xmpp.requests import FEATURES, Requests
 from adapters.xmpp.session import Session, login
 from adapters.xmpp.talks import Talks
 from gateway.errors import AdapterError
+from gateway.events import State
+from gateway.model import GATEWAY
 from gateway.ports import NorthPort
 
 log = logging.getLogger(__name__)
@@ -103,17 +105,25 @@ class Xmpp:
         async with login(self._config.account()) as session:
             pubsub = await self._pubsub(session)
             self._things.reset()
-            session.send(stanzas.presence(f"{len(self._port.devices()) - 1} devices"))
+            requests = Requests(session, self._commands, self._things)
+            about = requests.identity, FEATURES
+            presence = Presence(session, self._roles, about, self._summary)
             try:
                 async with asyncio.TaskGroup() as group:
-                    talks = Talks(session, self._roles, self._chat, self._things)
-                    group.create_task(talks.run())
-                    group.create_task(Requests(session, self._commands, self._things).run())
+                    group.create_task(presence.run())
+                    group.create_task(Talks(session, presence, self._chat, self._things).run())
+                    group.create_task(requests.run())
                     group.create_task(self._publisher.run(pubsub))
             except asyncio.CancelledError:
                 if not session.is_lost:
                     await self._publisher.farewell(pubsub)
+                    presence.end()
                 raise
+
+    def _summary(self) -> str:
+        devices = [device for device in self._port.devices() if device.id != GATEWAY]
+        offline = sum(device.availability.state is State.OFFLINE for device in devices)
+        return f"{len(devices)} devices, {offline} offline"
 
     async def _pubsub(self, session: Session) -> Pubsub:
         """The configured service, else the server's own if we may write there, else PEP."""

@@ -42,6 +42,9 @@ async def check(section: XmppSection, _: Registry) -> Sequence[Finding]:
     elif section.password_file:
         findings += secret_file(SECTION, section.password_file)
     account = section.account()
+    if account.component:
+        text = f"the login of component {account.jid} is not tried: it would end a running one's"
+        return [*findings, Finding(Severity.WARNING, SECTION, text)]
     beside = f"{account.jid.partition('/')[0]}/check-{secrets.token_hex(4)}"
     async with login(replace(account, jid=beside)) as session:
         findings.append(

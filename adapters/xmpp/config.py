@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Mapping
 from pathlib import Path as FilePath
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 from slixmpp import JID, InvalidJID
 
 from adapters.xmpp.access import Role
 from adapters.xmpp.payload import Layout
-from adapters.xmpp.session import Account
+from adapters.xmpp.stream import Account
 from gateway.errors import AdapterError
 from gateway.ports import Section
 from gateway.secret import credential, read_secret
@@ -20,14 +21,11 @@ from gateway.secret import credential, read_secret
 CREDENTIAL = "xmpp-password"
 """The name of the systemd credential that holds the password."""
 
+CLIENT_PORT = 5222
+COMPONENT_PORT = 5347
+_LOOPBACK = "127.0.0.1"
+
 _SEGMENT = re.compile(r"[a-z0-9-]{1,20}")
-
-
-def _account(text: str) -> str:
-    jid = _jid(text)
-    if not jid.user:
-        raise ValueError("expected an account, such as gateway@example.org")
-    return str(jid)
 
 
 def _address(text: str) -> str:
@@ -65,7 +63,7 @@ Segment = Annotated[str, AfterValidator(_segment)]
 class XmppSection(Section):
     """Publishes the devices on an XMPP server and takes commands from there."""
 
-    jid: Annotated[str, AfterValidator(_account)] = Field(examples=["gateway@example.org"])
+    jid: Annotated[str, AfterValidator(_address)] = Field(examples=["gateway@example.org"])
     """The account of this gateway, of its own."""
     password_file: FilePath | None = Field(None, examples=["/etc/border-gateway/xmpp-password"])
     """A file that holds the password; without it, the systemd credential xmpp-password does."""
@@ -79,8 +77,10 @@ class XmppSection(Section):
     """Second part of all nodes: this gateway, if several use one service."""
     host: str | None = Field(None, examples=["192.0.2.1"])
     """The server's address, if it is not the one that DNS gives for the account's domain."""
-    port: Annotated[int, Field(ge=1, le=65535)] = 5222
-    """The port that goes with host."""
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    """The port that goes with host: 5222 unless given, for a component 5347."""
+    component: bool = False
+    """Whether jid is that of a component (XEP-0114: iot.example.org), the password its secret."""
     direct_tls: bool = False
     """Whether TLS starts at once (port 5223) and not by STARTTLS. There is no way without TLS."""
     ca_file: FilePath | None = Field(None, examples=["/etc/border-gateway/ca.pem"])
@@ -102,14 +102,30 @@ class XmppSection(Section):
     )
     """What people and programs may do: reader, operator (writes, executes) or admin."""
 
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        jid = JID(self.jid)
+        if not self.component and not jid.user:
+            raise ValueError("jid: expected an account, such as gateway@example.org")
+        if self.component and (jid.user or jid.resource):
+            raise ValueError("jid: expected a component's domain, such as iot.example.org")
+        if self.component and not _is_loopback(self.host or _LOOPBACK):
+            raise ValueError(
+                "host: a component's line is not encrypted, and ends on this machine "
+                "(127.0.0.1); lead it through a tunnel if the server is elsewhere"
+            )
+        return self
+
     def account(self) -> Account:
         """How to log in; the password is read anew each time. AdapterError if there is none."""
-        jid = JID(self.jid)
+        if self.component:
+            host, port = self.host or _LOOPBACK, self.port or COMPONENT_PORT
+            return Account(self.jid, self._password(), host, port, component=True)
         return Account(
-            jid=self.jid if jid.resource else f"{self.jid}/{self.gateway}",
+            jid=self.jid if JID(self.jid).resource else f"{self.jid}/{self.gateway}",
             password=self._password(),
             host=self.host,
-            port=self.port if self.host else None,
+            port=self.port or CLIENT_PORT if self.host else None,
             direct_tls=self.direct_tls,
             ca_file=self.ca_file,
         )
@@ -119,3 +135,10 @@ class XmppSection(Section):
         if file is None:
             raise AdapterError("no password: set password_file under [xmpp]")
         return read_secret(file, "password")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

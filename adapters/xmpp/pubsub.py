@@ -40,6 +40,9 @@ HISTORY = Kind(("100", "10"))
 ALERTS = Kind(("100", "10"), "normal")
 """What must reach people, also those who are away."""
 
+ENTITY_TIMEOUT_S = 5.0
+"""What belongs to a server answers at once; a component that is stuck should not hold us up."""
+
 MAX_ENTITIES = 32
 """Entities of a server that are asked whether they are the pubsub service."""
 
@@ -65,20 +68,22 @@ async def find_service(session: Session) -> Service | None:
     except (StanzaError, NoAnswer):
         return None
     for jid in [] if answer is None else stanzas.entities(answer)[:MAX_ENTITIES]:
-        if ("pubsub", "service") in await _identities(session, jid):
+        if jid != session.bare_jid and ("pubsub", "service") in await _identities(session, jid):
             return Service(jid)
     return None
 
 
 async def find_pep(session: Session) -> Service | None:
-    """The own account, if the server has PEP."""
+    """The own account, if the server has PEP; a component has none."""
+    if session.is_component:
+        return None
     found = await _identities(session, session.bare_jid)
     return Service(None) if ("pubsub", "pep") in found else None
 
 
 async def _identities(session: Session, jid: str) -> set[tuple[str, str]]:
     try:
-        info = await session.ask("get", jid, stanzas.disco_info())
+        info = await session.ask("get", jid, stanzas.disco_info(), ENTITY_TIMEOUT_S)
     except (StanzaError, NoAnswer):
         return set()
     return set() if info is None else stanzas.identities(info)

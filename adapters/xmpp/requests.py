@@ -21,6 +21,12 @@ log = logging.getLogger(__name__)
 MAX_AT_A_TIME = 16
 """Requests under way: more than there are people, each may take ten seconds of a radio."""
 
+_CLIENT, _COMPONENT = ("client", "bot"), ("component", "generic")
+
+FEATURES_FOR_ALL = (stanzas.DISCO_INFO, stanzas.DISCO_ITEMS, stanzas.PING)
+FEATURES = (*FEATURES_FOR_ALL, stanzas.CAPS, COMMANDS, *NAMESPACES)
+"""What we can do for those with a role; only they are shown it by our presence, too."""
+
 Handler = Callable[[str, ET.Element], Awaitable[ET.Element | None]]
 """From the asker's JID and what is asked to the answer."""
 
@@ -30,6 +36,8 @@ class Requests:
 
     def __init__(self, session: Session, commands: AdHoc, things: Things) -> None:
         self._session = session
+        is_component = session.is_component
+        self.identity = (*(_COMPONENT if is_component else _CLIENT), "Border Gateway")
         self._commands = commands
         self._under_way = 0
         self._handlers: Mapping[str, Handler] = {
@@ -73,10 +81,8 @@ class Requests:
     async def _info(self, asker: str, asked: ET.Element) -> ET.Element:
         node = asked.get("node", "")
         commands = self._commands.listed(asker)
-        if not node:
-            features = [stanzas.DISCO_INFO, stanzas.DISCO_ITEMS, stanzas.PING]
-            features += [COMMANDS, *NAMESPACES] if commands else []
-            return stanzas.info("", ("client", "bot", "Border Gateway"), features)
+        if not node or node.startswith(f"{stanzas.CAPS_NODE}#"):
+            return stanzas.info(node, self.identity, FEATURES if commands else FEATURES_FOR_ALL)
         if node == COMMANDS and commands:
             return stanzas.info(node, ("automation", "command-list", "Commands"), ())
         if node in commands:

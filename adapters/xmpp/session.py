@@ -1,6 +1,6 @@
 """One login at an XMPP server, from connect to disconnect: asks, answers, and says when it is lost.
 
-The only module that knows slixmpp (with `scram.py`). It knows no pubsub and no device.
+Only it, `stream.py` and `scram.py` know slixmpp. It knows no pubsub and no device.
 """
 
 from __future__ import annotations
@@ -12,19 +12,18 @@ import ssl
 import xml.etree.ElementTree as ET
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from pathlib import Path as FilePath
+from copy import deepcopy
 from typing import Any, Literal, NoReturn
 
-from slixmpp import JID, ClientXMPP
+from slixmpp import JID, ClientXMPP, ComponentXMPP
 from slixmpp.exceptions import IqError, IqTimeout
 from slixmpp.xmlstream.handler import Callback
 from slixmpp.xmlstream.matcher.base import MatcherBase
 from slixmpp.xmlstream.tostring import tostring
 
-from adapters.xmpp import scram as _scram  # noqa: F401  (registers itself with slixmpp)
 from adapters.xmpp.errors import BadCredentials, CannotLogIn, NoAnswer, SessionLost, StanzaError
-from adapters.xmpp.stanzas import CLIENT, legal, ping
+from adapters.xmpp.stanzas import CLIENT, COMPONENT, legal, ping, renamed, why_refused
+from adapters.xmpp.stream import Account, stream
 from gateway.errors import AdapterError
 
 log = logging.getLogger(__name__)
@@ -49,25 +48,7 @@ INBOX = 10_000
 MAX_STANZA = 200_000
 """Servers end the connection at about 256 KiB."""
 
-_MECHANISMS = {
-    f"SCRAM-{hash_}{binding}"
-    for hash_ in ("SHA-1", "SHA-256", "SHA-512")
-    for binding in ("", "-PLUS")
-}
-
 Kind = Literal["get", "set"]
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """How to log in. Without host and port the domain's SRV records say where."""
-
-    jid: str
-    password: str = field(repr=False)
-    host: str | None = None
-    port: int | None = None
-    direct_tls: bool = False
-    ca_file: FilePath | None = None
 
 
 class _Matcher(MatcherBase):
@@ -85,8 +66,9 @@ class _Matcher(MatcherBase):
 class Session:
     """A session that is up, until `lost`. Nothing is ever queued for a later one."""
 
-    def __init__(self, client: ClientXMPP) -> None:
+    def __init__(self, client: ClientXMPP | ComponentXMPP) -> None:
         self._client = client
+        self.is_component = bool(client.is_component)
         self._pending: set[asyncio.Future[Any]] = set()
         self._lost = asyncio.Event()
         self._reason = ""
@@ -110,8 +92,9 @@ class Session:
 
     @property
     def domain(self) -> str:
-        """The account's server."""
-        return str(self._client.boundjid.domain)
+        """The account's server; that of a component is the domain above its own."""
+        own = str(self._client.boundjid.domain)
+        return own.partition(".")[2] or own if self.is_component else own
 
     async def ask(
         self, kind: Kind, to: str | None, payload: ET.Element, timeout_s: float = ANSWER_TIMEOUT_S
@@ -121,14 +104,15 @@ class Session:
             raise SessionLost(self._reason)
         iq = self._client.make_iq(ito=JID(to) if to else None)
         iq["type"] = kind
+        if self.is_component:
+            iq["from"] = self._client.boundjid
         iq.append(legal(payload))
         answer: asyncio.Future[Any] = iq.send(timeout=timeout_s)  # type: ignore[no-untyped-call]
         self._pending.add(answer)
         try:
             result = await answer
         except IqError as error:
-            stanza = error.iq["error"]
-            raise StanzaError(stanza["condition"], stanza["type"], stanza["text"]) from None
+            raise why_refused(error.iq.xml) from None
         except IqTimeout:
             raise NoAnswer(f"{to or self.domain} did not answer within {timeout_s:g} s") from None
         finally:
@@ -137,14 +121,14 @@ class Session:
 
     def listen(self, kind: Literal["message", "presence"]) -> asyncio.Queue[ET.Element]:
         """The messages, or presences, that arrive."""
-        return self._inbox(kind, lambda stanza: stanza.tag == f"{{{CLIENT}}}{kind}")
+        return self._inbox(kind, lambda stanza: stanza.tag == self._tag(kind))
 
     def requests(self, names: Collection[str]) -> asyncio.Queue[ET.Element]:
         """The IQ requests that arrive whose content has one of these qualified names."""
 
         def ours(stanza: ET.Element) -> bool:
             return (
-                stanza.tag == f"{{{CLIENT}}}iq"
+                stanza.tag == self._tag("iq")
                 and stanza.get("type") in {"get", "set"}
                 and len(stanza) > 0
                 and stanza[0].tag in names
@@ -152,12 +136,19 @@ class Session:
 
         return self._inbox("requests", ours)
 
+    def _taken(self, stanza: ET.Element) -> ET.Element:
+        """A stanza that arrived, as one of an account would be; slixmpp's own is left alone."""
+        return renamed(deepcopy(stanza), COMPONENT, CLIENT) if self.is_component else stanza
+
+    def _tag(self, kind: str) -> str:
+        return f"{{{COMPONENT if self.is_component else CLIENT}}}{kind}"
+
     def _inbox(self, name: str, wanted: Callable[[ET.Element], bool]) -> asyncio.Queue[ET.Element]:
         inbox: asyncio.Queue[ET.Element] = asyncio.Queue(INBOX)
 
         def receive(stanza: Any) -> None:
             try:
-                inbox.put_nowait(stanza.xml)
+                inbox.put_nowait(self._taken(stanza.xml))
             except asyncio.QueueFull:
                 self._lose(f"{INBOX} stanzas came faster than they could be handled")
 
@@ -165,7 +156,15 @@ class Session:
         return inbox
 
     def send(self, stanza: ET.Element) -> None:
-        """Sends a message, a presence, or the answer to a request; lost if the session is."""
+        """Sends a message, a presence, or the answer to a request; lost if the session is.
+
+        Of a component, it comes from the address that it names, else from the component's own.
+        """
+        if self.is_component:
+            stanza.attrib.setdefault("from", self.jid)
+            stanza = renamed(stanza, CLIENT, COMPONENT)
+        else:
+            stanza.attrib.pop("from", None)
         text = tostring(legal(stanza))
         if len(text.encode()) > MAX_STANZA:
             log.error("a stanza to %s is too long for a server, and dropped", stanza.get("to"))
@@ -204,6 +203,12 @@ class Session:
             if not up.done():
                 up.set_result(None)
 
+        def lose(_: object) -> None:
+            refused = self.is_component and "not-authorized" in self._reason
+            name = client.boundjid.bare
+            text = f"the server refuses the component {name} or its secret"
+            fail(BadCredentials(text) if refused else CannotLogIn(self._reason))
+
         def refuse(failure: Any) -> None:
             mechanisms = client.plugin["feature_mechanisms"]
             mechanisms.attempted_mechs |= mechanisms.mech_list  # one try a login, no walking down
@@ -213,7 +218,7 @@ class Session:
         client.add_event_handler("session_start", succeed)
         client.add_event_handler("failed_auth", refuse)
         client.add_event_handler("no_auth", lambda _: fail(CannotLogIn(_NO_MECHANISM)))
-        client.add_event_handler("disconnected", lambda _: fail(CannotLogIn(self._reason)))
+        client.add_event_handler("disconnected", lose)
         try:
             async with asyncio.timeout(LOGIN_TIMEOUT_S):
                 if await client.connect(host, port) is not None:
@@ -268,7 +273,7 @@ async def login(account: Account) -> AsyncIterator[Session]:
 
     When the session is lost, the body is cancelled and SessionLost raised.
     """
-    session = Session(_client(account))
+    session = Session(stream(account))
     try:
         await session.open(account.host, account.port)
         async with asyncio.TaskGroup() as group:
@@ -286,34 +291,6 @@ def _first(error: Exception) -> Exception:
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
     return error
-
-
-def _client(account: Account) -> ClientXMPP:
-    mechanisms = {"use_mechs": _MECHANISMS, "encrypted_plain": False}
-    client = ClientXMPP(
-        account.jid,
-        account.password,
-        plugin_config={"feature_mechanisms": mechanisms},
-        ssl_context=_tls(account.ca_file),
-    )
-    client.enable_direct_tls = account.direct_tls
-    client.enable_starttls = not account.direct_tls
-    client.enable_plaintext = False
-    client.max_redirects = -1  # see-other-host arrives before TLS: anybody could send it
-    client.auto_authorize = None
-    client.auto_subscribe = False
-    return client
-
-
-def _tls(ca_file: FilePath | None) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if ca_file:
-        try:
-            context.load_verify_locations(ca_file)
-        except (OSError, ssl.SSLError) as error:
-            raise AdapterError(f"ca_file {ca_file} cannot be used: {error}") from error
-    return context
 
 
 def _text(why: object) -> str:

@@ -5,6 +5,8 @@ Pure; it knows neither what an item means nor how a stanza travels.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Mapping
@@ -13,6 +15,7 @@ from dataclasses import dataclass
 from adapters.xmpp.errors import StanzaError
 
 CLIENT = "jabber:client"
+COMPONENT = "jabber:component:accept"
 DISCO_INFO = "http://jabber.org/protocol/disco#info"
 DISCO_ITEMS = "http://jabber.org/protocol/disco#items"
 FORM = "jabber:x:data"
@@ -23,8 +26,14 @@ PUBSUB_EVENT = "http://jabber.org/protocol/pubsub#event"
 NODE_CONFIG = "http://jabber.org/protocol/pubsub#node_config"
 STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
 PING = "urn:xmpp:ping"
+CAPS = "http://jabber.org/protocol/caps"
+CAPS_NODE = "urn:x-border-gateway"
+"""What stands for this program in its capabilities."""
 
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+Identity = tuple[str, str, str]
+"""What an entity is: category, type, name (XEP-0030)."""
 
 Fields = Mapping[str, str]
 """A data form's fields by name, those with one value."""
@@ -67,11 +76,37 @@ def legal(root: ET.Element) -> ET.Element:
     return root
 
 
-def presence(status: str) -> ET.Element:
-    """Says that we are there, and a word about it."""
-    root = ET.Element(f"{{{CLIENT}}}presence")
-    ET.SubElement(root, f"{{{CLIENT}}}status").text = status
+def renamed(root: ET.Element, old: str, new: str) -> ET.Element:
+    """The element itself, with what is of one namespace now of another."""
+    for element in root.iter():
+        if element.tag.startswith(f"{{{old}}}"):
+            element.tag = f"{{{new}}}{element.tag.removeprefix(f'{{{old}}}')}"
     return root
+
+
+def why_refused(answer: ET.Element) -> StanzaError:
+    """The reason in an IQ of type error (RFC 6120 8.3), from a stream of either kind."""
+    error = next((e for e in answer if e.tag.endswith("}error")), ET.Element("error"))
+    said = {e.tag.removeprefix(f"{{{STANZAS}}}"): e.text for e in error if STANZAS in e.tag}
+    text = said.pop("text", "") or ""
+    return StanzaError(next(iter(said), "undefined-condition"), error.get("type", "cancel"), text)
+
+
+def presence(status: str, caps: ET.Element | None = None, to: str = "") -> ET.Element:
+    """Says that we are there, a word about it, and what we can do; to one only, or to all."""
+    root = ET.Element(f"{{{CLIENT}}}presence", {"to": to} if to else {})
+    ET.SubElement(root, f"{{{CLIENT}}}status").text = status
+    root.extend([] if caps is None else [caps])
+    return root
+
+
+def caps(identity: Identity, features: Iterable[str]) -> ET.Element:
+    """What we are and can do, as a hash that others look up once (XEP-0115 5.1)."""
+    category, type, name = identity
+    said = "<".join([f"{category}/{type}//{name}", *sorted(features), ""])
+    version = base64.b64encode(hashlib.sha1(said.encode(), usedforsecurity=False).digest())
+    attributes = {"hash": "sha-1", "node": CAPS_NODE, "ver": version.decode()}
+    return ET.Element(f"{{{CAPS}}}c", attributes)
 
 
 def presence_to(jid: str, type: str) -> ET.Element:
@@ -94,7 +129,7 @@ def disco_items(node: str = "") -> ET.Element:
     return ET.Element(f"{{{DISCO_ITEMS}}}query", {"node": node} if node else {})
 
 
-def info(node: str, identity: tuple[str, str, str], features: Iterable[str]) -> ET.Element:
+def info(node: str, identity: Identity, features: Iterable[str]) -> ET.Element:
     """Says what we are (category, type, name) and can do."""
     query = ET.Element(f"{{{DISCO_INFO}}}query", {"node": node} if node else {})
     said = dict(zip(("category", "type", "name"), identity, strict=True))
@@ -153,14 +188,16 @@ def refuse(request: ET.Element, why: StanzaError) -> ET.Element:
 
 def _answer(request: ET.Element, type: str, content: ET.Element | None) -> ET.Element:
     attributes = {"type": type, "to": request.get("from", ""), "id": request.get("id", "")}
+    attributes |= {"from": own} if (own := request.get("to")) else {}
     answer = ET.Element(f"{{{CLIENT}}}iq", attributes)
     answer.extend([] if content is None else [content])
     return answer
 
 
-def chat(to: str, body: str) -> ET.Element:
+def chat(to: str, body: str, sender: str = "") -> ET.Element:
     """A chat message that is not to be kept for later (XEP-0334)."""
-    message = ET.Element(f"{{{CLIENT}}}message", {"to": to, "type": "chat"})
+    attributes = {"to": to, "type": "chat"} | ({"from": sender} if sender else {})
+    message = ET.Element(f"{{{CLIENT}}}message", attributes)
     ET.SubElement(message, f"{{{CLIENT}}}body").text = body
     ET.SubElement(message, "{urn:xmpp:hints}no-store")
     return message

@@ -21,8 +21,9 @@ from adapters.xmpp import stanzas
 from adapters.xmpp.errors import BadCredentials, CannotLogIn, NoAnswer, SessionLost, StanzaError
 from adapters.xmpp.merge import Update, View
 from adapters.xmpp.pubsub import find_service
-from adapters.xmpp.session import Account, Session, login
+from adapters.xmpp.session import Session, login
 from adapters.xmpp.stanzas import Deleted, NodeEvent, Published
+from adapters.xmpp.stream import Account
 from gateway.errors import AdapterError, GatewayError
 from gateway.model import ObjLink, printable
 from gateway.secret import read_secret

@@ -9,10 +9,10 @@ import xml.etree.ElementTree as ET
 from datetime import datetime
 
 from adapters.xmpp import stanzas
-from adapters.xmpp.access import Roles
 from adapters.xmpp.chat import Chat
 from adapters.xmpp.errors import NoAnswer, StanzaError
 from adapters.xmpp.iot.things import Things
+from adapters.xmpp.presence import Presence
 from adapters.xmpp.session import Session
 from gateway.model import printable
 
@@ -32,9 +32,9 @@ MAX_AT_A_TIME = 16
 class Talks:
     """Serves one session."""
 
-    def __init__(self, session: Session, roles: Roles, chat: Chat, things: Things) -> None:
+    def __init__(self, session: Session, presence: Presence, chat: Chat, things: Things) -> None:
         self._session = session
-        self._roles = roles
+        self._presence = presence
         self._chat = chat
         self._things = things
         self._under_way = 0
@@ -63,7 +63,7 @@ class Talks:
         try:
             delay_s = _delay_s(stanzas.sent_at(message), time.time())
             if answer := await self._chat.answer(asker, body, delay_s):
-                self._session.send(stanzas.chat(asker, answer))
+                self._session.send(stanzas.chat(asker, answer, message.get("to", "")))
             else:
                 log.debug("%s writes to us, but has no role", printable(asker))
         finally:
@@ -76,11 +76,8 @@ class Talks:
             asker = presence.get("from", "")
             if presence.get("type") == "unavailable":
                 self._gone(asker)
-            elif presence.get("type") == "subscribe":
-                bare = asker.partition("/")[0]
-                answer = "subscribed" if self._roles.role(bare) else "unsubscribed"
-                log.debug("%s asks for our presence: %s", printable(bare), answer)
-                self._session.send(stanzas.presence_to(bare, answer))
+            else:
+                self._presence.answer(asker, presence.get("type", ""))
 
     def _gone(self, asker: str) -> None:
         self._chat.gone(asker)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from adapters.sim.prosody import ThrowawayProsody
-from adapters.xmpp.session import Account
+from adapters.xmpp.stream import Account
 from benchmarks.soak.clients import Observers, Page, XmppReader, differences, read_all
 from benchmarks.soak.daemon import Daemon, Plan, daemon
 from tests.xmpp.servers import Line, line_to

@@ -16,7 +16,7 @@ import aiocoap
 import aiohttp
 
 from adapters.xmpp.merge import Update
-from adapters.xmpp.session import Account
+from adapters.xmpp.stream import Account
 from adapters.xmpp.subscribe import Subscriber
 from benchmarks.soak.adapter import device_id
 

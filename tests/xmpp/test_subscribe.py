@@ -14,7 +14,7 @@ from adapters.sim.prosody import SERVICE, ThrowawayProsody
 from adapters.xmpp import subscribe
 from adapters.xmpp.errors import BadCredentials
 from adapters.xmpp.merge import Update
-from adapters.xmpp.session import Account
+from adapters.xmpp.stream import Account
 from adapters.xmpp.subscribe import Subscriber, json_line, line
 from gateway.senml import Record
 from tests.fakes import METER, STATION, HubBench

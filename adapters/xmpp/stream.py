@@ -1,0 +1,77 @@
+"""slixmpp's two kinds of stream, set up as this gateway wants them: an account, or a component."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass, field
+from pathlib import Path as FilePath
+
+from slixmpp import ClientXMPP, ComponentXMPP
+
+from adapters.xmpp import scram as _scram  # noqa: F401  (registers itself with slixmpp)
+from gateway.errors import AdapterError
+
+_MECHANISMS = {
+    f"SCRAM-{hash_}{binding}"
+    for hash_ in ("SHA-1", "SHA-256", "SHA-512")
+    for binding in ("", "-PLUS")
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """How to log in. Without host and port the domain's SRV records say where.
+
+    A component (XEP-0114) has a domain for its JID; host and port are where the server takes it.
+    """
+
+    jid: str
+    password: str = field(repr=False)
+    host: str | None = None
+    port: int | None = None
+    direct_tls: bool = False
+    ca_file: FilePath | None = None
+    component: bool = False
+
+
+def stream(account: Account) -> ClientXMPP | ComponentXMPP:
+    """A client that is not connected yet, and does nothing by itself."""
+    made = _component(account) if account.component else _client(account)
+    made.auto_authorize = None
+    made.auto_subscribe = False
+    return made
+
+
+def _component(account: Account) -> ComponentXMPP:
+    component = ComponentXMPP(  # type: ignore[no-untyped-call]
+        account.jid, account.password, account.host, account.port
+    )
+    component.enable_direct_tls = False  # the protocol has none
+    component.del_event_handler("presence_probe", component._handle_probe)  # it refuses everybody
+    return component
+
+
+def _client(account: Account) -> ClientXMPP:
+    mechanisms = {"use_mechs": _MECHANISMS, "encrypted_plain": False}
+    client = ClientXMPP(
+        account.jid,
+        account.password,
+        plugin_config={"feature_mechanisms": mechanisms},
+        ssl_context=_tls(account.ca_file),
+    )
+    client.enable_direct_tls = account.direct_tls
+    client.enable_starttls = not account.direct_tls
+    client.enable_plaintext = False
+    client.max_redirects = -1  # see-other-host arrives before TLS: anybody could send it
+    return client
+
+
+def _tls(ca_file: FilePath | None) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if ca_file:
+        try:
+            context.load_verify_locations(ca_file)
+        except (OSError, ssl.SSLError) as error:
+            raise AdapterError(f"ca_file {ca_file} cannot be used: {error}") from error
+    return context

@@ -1,0 +1,75 @@
+"""What contacts see of the gateway: that it is there, what it can do, and when it is gone."""
+
+import base64
+import hashlib
+import signal
+from pathlib import Path as FilePath
+from typing import Any
+
+import pytest
+
+from adapters.sim.prosody import ThrowawayProsody
+from adapters.xmpp import presence
+from tests.daemon import CORE, SIM, Daemon
+from tests.fakes import STATION, HubBench
+from tests.xmpp.conftest import PASSWORDS, Peer, Run
+
+CAPS = "{http://jabber.org/protocol/caps}c"
+
+
+def presences(peer: Peer) -> list[Any]:
+    """Those that the peer gets from now on, of the gateway."""
+    seen: list[Any] = []
+    for kind in ("available", "unavailable"):
+        peer.add_event_handler(f"presence_{kind}", lambda p: _keep(p, seen))
+        peer.add_event_handler(f"presence_{kind}", lambda _: peer.changed())
+    peer.send_presence(pto="gateway@localhost", ptype="subscribe")
+    return seen
+
+
+def _keep(found: Any, seen: list[Any]) -> None:
+    if found["from"].user == "gateway":
+        seen.append(found)
+
+
+async def test_presence_says_how_many_devices_there_are_and_what_the_gateway_can_do(
+    run: Run, reader: Peer, bench: HubBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(presence, "UPDATE_EVERY_S", 0.05)
+    async with run() as gateway:
+        await gateway.settled()
+        seen = presences(reader)
+        await reader.until(lambda: seen and seen[-1]["status"] == "1 devices, 0 offline")
+        bench.south.lost(STATION, "out of reach")
+        await reader.until(lambda: seen[-1]["status"] == "1 devices, 1 offline")
+        caps = seen[-1].xml.find(CAPS)
+        disco: Any = reader.plugin["xep_0030"]
+        node = f"{caps.get('node')}#{caps.get('ver')}"
+        info = await disco.get_info("gateway@localhost/gateway", node=node, timeout=10)
+        features = sorted(info["disco_info"]["features"])
+        said = "<".join(["client/bot//Border Gateway", *features, ""])
+        assert base64.b64encode(hashlib.sha1(said.encode()).digest()).decode() == caps.get("ver")
+
+
+async def test_contacts_see_that_a_killed_gateway_is_gone(
+    server: ThrowawayProsody, reader: Peer, tmp_path: FilePath
+) -> None:
+    password = tmp_path / "password"
+    password.write_text(PASSWORDS["gateway"])
+    section = f"""
+[xmpp]
+jid = "gateway@localhost"
+password_file = "{password}"
+host = "127.0.0.1"
+port = {server.port}
+ca_file = "{server.ca_file}"
+roles = {{{{ "reader@localhost" = "reader" }}}}
+"""
+    daemon = Daemon(tmp_path, CORE + SIM + section)
+    daemon.start()
+    try:
+        seen = presences(reader)
+        await reader.until(lambda: any(p["type"] == "available" for p in seen))
+    finally:
+        daemon.end(signal.SIGKILL)
+    await reader.until(lambda: seen[-1]["type"] == "unavailable")
