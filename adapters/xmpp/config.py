@@ -77,7 +77,7 @@ class XmppSection(Section):
     """Second part of all nodes: this gateway, if several use one service."""
     host: str | None = Field(None, examples=["192.0.2.1"])
     """The server's address, if it is not the one that DNS gives for the account's domain."""
-    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    port: Annotated[int, Field(ge=1, le=65535)] | None = Field(None, examples=[5222])
     """The port that goes with host: 5222 unless given, for a component 5347."""
     component: bool = False
     """Whether jid is that of a component (XEP-0114: iot.example.org), the password its secret."""

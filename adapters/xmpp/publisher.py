@@ -351,7 +351,6 @@ class Publisher:
         if not known:
             self._queue.dropped(key)
             return
-        self._told.clear()
         node = self.directory if key.device == GATEWAY else self.node(key.device)
         if pubsub.forget(node):
             self._restore(node, key.device)
@@ -359,6 +358,7 @@ class Publisher:
 
     def _restore(self, node: str, owner: DeviceId) -> None:
         log.warning("node %s was deleted or changed on the server; it is put right", node)
+        self._told.clear()
         if owner == GATEWAY:
             self._put(Key(GATEWAY, GATEWAY))
             for listed in self._items:
