@@ -16,7 +16,7 @@ from typing import Any
 from gateway.database import BUSY_TIMEOUT_S
 from gateway.errors import Busy, StateError
 from gateway.events import Entry
-from gateway.journal import Batch, Query
+from gateway.journal import Batch, Correction, Query
 from gateway.model import DeviceId, Path
 from gateway.policy import Retention
 from gateway.state import StateDatabase, text_of, value_from
@@ -83,6 +83,8 @@ class Archive:
         """Writes a batch, or as much of it as can be written before a StateError."""
         for start in range(0, len(batch.entries), PIECE):
             self._write(batch.entries[start : start + PIECE])
+        if batch.correction:
+            self._correct(batch.correction)
         if batch.places:
             with self._state.commit(synced=False) as db:
                 db.executemany("INSERT OR REPLACE INTO place VALUES (?, ?)", batch.places.items())
@@ -106,6 +108,15 @@ class Archive:
             )
         if self._entries is not None:
             self._entries += cursor.rowcount
+
+    def _correct(self, correction: Correction) -> None:
+        moved_ms = _ms(correction.moved_s)
+        with self._state.commit(synced=False) as db:
+            db.execute(
+                "UPDATE journal SET at_ms = at_ms + ? "
+                "WHERE number BETWEEN ? AND ? AND at_ms + ? <= ?",
+                (moved_ms, correction.first, correction.last, moved_ms, _ms(correction.now)),
+            )
 
     def prune(self, retention: Retention, now: float) -> bool:
         """Deletes what is too old or too much, some of it at a time; False if more is to be done.

@@ -20,6 +20,10 @@ class ClockWatch:
         self._started_at = wall() - monotonic()
         self.is_set = asked()
 
+    def now(self) -> float:
+        """Unix seconds; until the clock is set, as if nobody had moved it."""
+        return self.wall() if self.is_set else self._started_at + self.monotonic()
+
     def look(self) -> float | None:
         """When the clock has been set since the last look: by how many seconds it has moved."""
         if self.is_set or not self._asked():

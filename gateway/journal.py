@@ -50,14 +50,28 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
+class Correction:
+    """The clock was set: entries numbered from `first` to `last` were measured `moved_s` later.
+
+    Not those that would be in the future then, behind `now`: they have the new time already.
+    """
+
+    first: int
+    last: int
+    moved_s: float
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
-    """What is to be saved: entries in their order, and how far readers have come."""
+    """What is to be saved: entries in their order, how far readers have come, a correction."""
 
     entries: Sequence[Entry] = ()
     places: Mapping[str, int] = field(default_factory=dict)
+    correction: Correction | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.entries or self.places)
+        return bool(self.entries or self.places or self.correction)
 
 
 class Archive(Protocol):
@@ -87,6 +101,8 @@ class Journal:
         self.lost = 0
         self._archive = archive
         self._last = last
+        self._first = last + 1  # of this life
+        self._correction: Correction | None = None
         self._places = dict(places or {})
         self._moved: set[str] = set()
         self._unsaved: deque[Entry] = deque()
@@ -104,6 +120,15 @@ class Journal:
             self.lost += 1
         return entry
 
+    def correct_times(self, moved_s: float, now: float) -> None:
+        """The clock was set, which has moved it; on disk with the next batch. `now` as it says."""
+        self._correction = Correction(self._first, self._last, moved_s, now)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether times on disk are as they should be."""
+        return self._correction is None
+
     def forget(self, device: DeviceId) -> None:
         """Drops what is not saved yet of a device."""
         self._unsaved = deque(entry for entry in self._unsaved if entry.device != device)
@@ -114,14 +139,17 @@ class Journal:
         """The oldest of what is not on disk; it stays here until it is `saved`."""
         entries = list(islice(self._unsaved, MAX_BATCH))
         if len(entries) < len(self._unsaved):
-            return Batch(entries)  # no place may be ahead of what is on disk
-        return Batch(entries, {reader: self._places[reader] for reader in self._moved})
+            return Batch(entries)  # nothing else may be ahead of the entries on disk
+        places = {reader: self._places[reader] for reader in self._moved}
+        return Batch(entries, places, self._correction)
 
     def saved(self, batch: Batch) -> None:
         """A batch is on disk."""
         last = batch.entries[-1].number if batch.entries else 0
         while self._unsaved and self._unsaved[0].number <= last:
             self._unsaved.popleft()
+        if batch.correction:
+            self._correction = None
         self._moved -= {r for r, number in batch.places.items() if self._places[r] == number}
 
     # --- reading ---------------------------------------------------------------------------

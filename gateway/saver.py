@@ -88,11 +88,13 @@ class Saver:
 
     async def _prune(self) -> None:
         hub = self._hub
-        if hub.monotonic() < self._prune_at:
+        if hub.monotonic() < self._prune_at or not hub.journal.is_settled:
             return
         loop = asyncio.get_running_loop()
         retention = hub.journal.retention
-        if await loop.run_in_executor(self._thread, self._archive.prune, retention, hub.wall()):
+        if await loop.run_in_executor(
+            self._thread, self._archive.prune, retention, hub.clock.now()
+        ):
             self._prune_at = hub.monotonic() + PRUNE_INTERVAL_S
 
     async def _spare(self) -> None:

@@ -116,10 +116,13 @@ class Values:
     def correct_times(self, moved_s: float) -> Sequence[Change]:
         """Gives what was measured before the clock was set the time that it would have had."""
         changes: list[Change] = []
+        now = self._clock.wall() + 1  # what is later then was measured after the clock was set
+        self._journal.correct_times(moved_s, now)
         for device in self._store.devices():
             for old in self._store.resources(device.id):
                 if old.untimed and not old.restored:
-                    self._store.apply(Reading(device.id, old.path, old.value, old.at + moved_s))
+                    at = old.at + moved_s if old.at + moved_s <= now else old.at
+                    self._store.apply(Reading(device.id, old.path, old.value, at))
                     self._unsaved.add((device.id, old.path))
                     changes.append(Change(device.id, old.path))
         return changes

@@ -9,6 +9,7 @@ from gateway.errors import StateError
 from gateway.events import Command, Device, Event, Outcome, Reading, Resource, Sighting
 from gateway.hub import Hub
 from gateway.identities import Remembered
+from gateway.journal import Journal
 from gateway.model import DeviceId, Operations, Path, ResourceType, Value
 from gateway.policy import DeviceRule, ReportRule, Rules
 from gateway.registry import ObjectDefinition, Registry, ResourceDefinition
@@ -146,13 +147,16 @@ class ScriptedSouth:
 class HubBench:
     """A hub with a southbound slot `ble` and a northbound slot, and shorthands for tests."""
 
-    def __init__(self, clock: Clock, registry: Registry | None = None) -> None:
+    def __init__(
+        self, clock: Clock, registry: Registry | None = None, journal: Journal | None = None
+    ) -> None:
         self.clock = clock
         self.memory = DictMemory()
         self.hub = Hub(
             registry or small_registry(),
             Rules(),
             self.memory,
+            journal,
             wall=clock.wall,
             monotonic=clock.monotonic,
             clock_is_set=lambda: clock.is_set,

@@ -5,7 +5,9 @@ from pathlib import Path as FilePath
 import pytest
 
 from gateway import machine
+from gateway.archive import Archive
 from gateway.events import Change, DeviceChanged, Resource
+from gateway.journal import Journal
 from gateway.model import Path
 from gateway.policy import Rules
 from gateway.state import StateDatabase
@@ -41,6 +43,44 @@ def test_when_the_clock_is_set_the_times_before_are_corrected_and_told(clock: Cl
     assert device.last_seen == device.availability.since == measured + YEARS
     bench.say({TEMPERATURE: 21.0})
     assert of(bench).time == clock.wall()
+
+
+async def test_the_journal_is_corrected_too_and_nothing_of_it_pruned_meanwhile(
+    tmp_path: FilePath, clock: Clock
+) -> None:
+    clock.is_set = False
+    database = StateDatabase(tmp_path)
+    archive = Archive(database)
+    bench = HubBench(clock, journal=Journal(archive))
+    bench.join()
+    database.remember_device(bench.hub.store.require(STATION), joined=True)
+
+    def save() -> None:
+        while batch := bench.hub.journal.unsaved():
+            archive.write(batch)
+            bench.hub.journal.saved(batch)
+
+    measured = clock.wall()
+    bench.say({TEMPERATURE: 20.5})
+    save()
+    clock.advance(10)
+    bench.say({TEMPERATURE: 21.0})
+    clock.jump(YEARS)
+    assert bench.hub.clock.now() == measured + 10
+    bench.say({TEMPERATURE: 22.0})  # before it was noticed
+    clock.is_set = True
+    bench.hub.tick()
+    settled = [bench.hub.journal.is_settled]
+    save()
+    settled.append(bench.hub.journal.is_settled)
+    assert settled == [False, True]
+    found = await bench.north.history(STATION, TEMPERATURE, 0.0, clock.wall())
+    assert [(e.value, e.at - measured - YEARS) for e in found] == [
+        (20.5, 0.0), (21.0, 10.0), (22.0, 10.0)
+    ]  # fmt: skip
+    assert of(bench).time == clock.wall()
+    archive.close()
+    database.close()
 
 
 def test_a_value_without_time_has_none_after_a_restart_either(
