@@ -7,7 +7,7 @@ import pytest
 
 import adapters.sim.adapter
 from gateway.errors import NotFound
-from gateway.logs import modules, set_level, set_module_level
+from gateway.logs import LONGEST_LINE, TAIL_LINES, Tail, modules, set_level, set_module_level
 from tests.daemon import CORE, SIM, Daemon
 
 SLIXMPP = logging.getLogger("slixmpp.xmlstream")
@@ -56,6 +56,31 @@ def test_what_a_library_logs_cannot_be_switched_on_since_it_may_hold_passwords()
 def test_an_unknown_module_is_answered_with_the_nearest() -> None:
     with pytest.raises(NotFound, match="did you mean 'hub'"):
         set_module_level("debug", "hubb")
+
+
+@pytest.fixture
+def tail() -> Iterator[Tail]:
+    tail = Tail()
+    logging.getLogger("gateway.hub").addHandler(tail)
+    yield tail
+    logging.getLogger("gateway.hub").removeHandler(tail)
+
+
+def test_the_end_of_the_log_is_kept_as_printable_lines_that_do_not_grow(tail: Tail) -> None:
+    hub = logging.getLogger("gateway.hub")
+    hub.warning("two\nlines, \x1b[31mred\x00 %s", "x" * 1_000)
+    try:
+        raise OSError(28, "No space left on device")
+    except OSError:
+        hub.exception("not saved")
+    first, second = tail.since(0)
+    assert (first.level, first.module, len(first.text)) == ("warning", "gateway.hub", LONGEST_LINE)
+    assert first.text.startswith("two lines, ?[31mred? xx")
+    assert second.text == "not saved (OSError: [Errno 28] No space left on device)"
+    assert tail.since(first.number) == [second]
+    for number in range(TAIL_LINES + 5):
+        hub.info("%d", number)
+    assert len(tail.since(0)) == TAIL_LINES
 
 
 def test_the_running_daemon_logs_more_or_less_at_once(daemon: Daemon) -> None:

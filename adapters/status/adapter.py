@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import socket
+from collections.abc import Sequence
 from typing import Any
 
 from adapters.status.section import StatusSection
+from gateway.checks import Finding, listener, secret_file
+from gateway.listen import parse_listen
 from gateway.ports import NorthPort
+from gateway.registry import Registry
+
+SECTION = "status"
 
 
 class Status:
@@ -18,6 +25,17 @@ class Status:
     def __init__(self, config: StatusSection, port: NorthPort) -> None:
         self._config = config
         self._port = port
+
+    @staticmethod
+    async def check(section: StatusSection, _: Registry) -> Sequence[Finding]:
+        """Whether each address is free, and the token a good one."""
+        findings = [
+            listener(SECTION, *parse_listen(text), socket.SOCK_STREAM) for text in section.listen
+        ]
+        if section.token_file:
+            findings += secret_file(SECTION, section.token_file)
+        section.token()
+        return findings
 
     async def run(self) -> None:
         """Serves until cancelled."""

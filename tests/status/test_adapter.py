@@ -1,0 +1,81 @@
+"""What the operator can get wrong, and is told."""
+
+import contextlib
+import socket
+from collections.abc import Iterator
+from pathlib import Path as FilePath
+
+import pytest
+from pydantic import ValidationError
+
+from adapters.status.adapter import Status
+from adapters.status.section import StatusSection
+from gateway.errors import AdapterError
+from gateway.registry import Registry
+from tests.fakes import HubBench
+
+
+@pytest.fixture
+def taken() -> Iterator[str]:
+    """An address that another program listens on."""
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as other:
+        yield f"127.0.0.1:{other.getsockname()[1]}"
+
+
+def section(file: FilePath, token: str | None) -> StatusSection:
+    if token is not None:
+        file.write_text(token)
+    return StatusSection(listen=("127.0.0.1:0",), token_file=file)
+
+
+async def test_an_address_in_use_ends_the_adapter_with_a_sentence(
+    bench: HubBench, taken: str
+) -> None:
+    status = Status(StatusSection(listen=("127.0.0.1:0", taken)), bench.north)
+    with pytest.raises(AdapterError, match=f"cannot listen on {taken}: Address already in use"):
+        await status.run()
+
+
+@pytest.mark.parametrize(
+    ("token", "reason"), [("", "is empty"), ("short", "can be guessed"), (None, "cannot be read")]
+)
+async def test_a_token_that_protects_nothing_ends_the_adapter(
+    bench: HubBench, tmp_path: FilePath, token: str | None, reason: str
+) -> None:
+    with pytest.raises(AdapterError, match=reason):
+        await Status(section(tmp_path / "token", token), bench.north).run()
+
+
+async def test_the_token_may_come_as_a_credential_of_systemd(
+    tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert StatusSection().token() is None
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert StatusSection().token() is None
+    (tmp_path / "status-token").write_text("0123456789abcdef\n")
+    assert StatusSection().token() == "0123456789abcdef"
+
+
+async def test_check_tells_of_addresses_and_token_before_the_daemon_runs(
+    tmp_path: FilePath, taken: str
+) -> None:
+    (tmp_path / "token").write_text("0123456789abcdef")
+    (tmp_path / "token").chmod(0o644)
+    config = StatusSection(listen=(taken,), token_file=tmp_path / "token")
+    used, open_to_others = await Status.check(config, Registry())
+    assert "Address already in use: stop who has it" in used.text
+    assert f"chmod 640 {tmp_path}/token" in open_to_others.text
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"listen": []},
+        {"listen": ["localhost:80"]},
+        {"hosts": ["box:8080"]},
+        {"hosts": ["http://a"]},
+    ],
+)
+def test_what_is_no_address_or_name_is_an_error(wrong: dict[str, list[str]]) -> None:
+    with pytest.raises(ValidationError):
+        StatusSection.model_validate(wrong)
