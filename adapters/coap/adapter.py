@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import ipaddress
 import logging
@@ -10,7 +11,8 @@ import socket
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from importlib.util import find_spec
-from typing import Annotated, Protocol, Self, TypeVar, assert_never
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Protocol, Self, TypeVar, assert_never
 
 from aiocoap import Context
 from pydantic import AfterValidator, Field, model_validator
@@ -20,6 +22,7 @@ from adapters.coap.front import Front
 from adapters.coap.multicast import Discovery
 from adapters.coap.notifier import Notifier
 from adapters.coap.observe import Observer, Observers
+from adapters.coap.secured import Keys
 from adapters.coap.server import Server
 from adapters.coap.streams import Streams
 from adapters.coap.tcp import Tcp
@@ -31,6 +34,9 @@ from gateway.events import Change, DeviceChanged, Event, Removed
 from gateway.listen import Listen, parse_listen
 from gateway.ports import NorthPort, Section
 from gateway.registry import Registry
+
+if TYPE_CHECKING:
+    from adapters.coap.oscore import Contexts
 
 log = logging.getLogger(__name__)
 
@@ -50,14 +56,20 @@ def _check_websockets(listen: tuple[str, ...]) -> tuple[str, ...]:
     return listen
 
 
+def _check_oscore(folder: Path | None) -> Path | None:
+    if folder and find_spec("filelock") is None:
+        raise ValueError("needs a library: pip install 'border-gateway[oscore]'")
+    return folder
+
+
 class CoapSection(Section):
     """The CoAP server: clients read, write and observe the devices at coap://ADDRESS/PREFIX/..."""
 
     enabled_by_default = True
 
     listen: Annotated[tuple[Listen, ...], Field(min_length=1)] = ("127.0.0.1:5683", "[::1]:5683")
-    """Where to listen. Whoever reaches an address can read; only this machine can write:
-    "0.0.0.0:5683" and "[::]:5683" let the whole network read."""
+    """Where to listen. "0.0.0.0:5683" and "[::]:5683" let the whole network read; only this
+    machine can write, over its own addresses, and who has a key (oscore)."""
 
     listen_tcp: tuple[Listen, ...] = Field((), examples=[["127.0.0.1:5683", "[::1]:5683"]])
     """Where to serve CoAP over TCP (coap+tcp://), for networks that do not let UDP through."""
@@ -73,6 +85,12 @@ class CoapSection(Section):
 
     max_observers_per_client: Annotated[int, Field(ge=0, le=100_000)] = 1_000
     """Observations of one client (address and port), so that none takes all."""
+
+    oscore: Annotated[Path | None, AfterValidator(_check_oscore)] = Field(
+        None, examples=["/var/lib/border-gateway/oscore"]
+    )
+    """A folder with an OSCORE context for each client that may write over `listen` from other
+    machines, what `writable` allows; see docs/coap.md. The gateway keeps counters in it."""
 
     multicast: tuple[Annotated[str, Field(min_length=1, max_length=15)], ...] = ()
     """Interfaces, such as "eth0", on which clients find the gateway by multicast (224.0.1.187,
@@ -128,8 +146,14 @@ class Coap:
 
     async def run(self) -> None:
         """Serves until cancelled."""
+        with contextlib.ExitStack() as stack:
+            folder = self._config.oscore
+            keys = stack.enter_context(contextlib.closing(_contexts(folder))) if folder else None
+            await self._serve(keys)
+
+    async def _serve(self, keys: Keys | None) -> None:
         context = Context(serversite=Site(self._server), loggername=LIBRARY)
-        fronts = self._open(context)
+        fronts = self._open(context, keys)
         reachable = [front.socket for front in fronts if not front.socket.local]
         discoveries = [
             Discovery(interface, reachable, self._server, self._port)
@@ -139,7 +163,7 @@ class Coap:
             connected = self._open_streams()
             notifiers = [f.notifier for f in fronts] + [c.streams.notifier for c in connected]
             self._port.status(
-                _describe([*(f.socket for f in fronts), *(c.streams for c in connected)])
+                _describe([*(f.socket for f in fronts), *(c.streams for c in connected)], keys)
             )
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._server.directory.keep_ready())
@@ -157,9 +181,12 @@ class Coap:
                 front.stop()
             await context.shutdown()
 
-    def _open(self, context: Context) -> list[Front]:
+    def _open(self, context: Context, keys: Keys | None) -> list[Front]:
         bound = _bind([(text, UdpSocket) for text in self._config.listen])
-        return [Front(b, self._server, self._port, self._observers(), context) for b in bound]
+        return [
+            Front(each, self._server, self._port, self._observers(), context, keys=keys)
+            for each in bound
+        ]
 
     def _open_streams(self) -> list[Listening]:
         makers: list[tuple[str, type[Listening]]] = [(t, Tcp) for t in self._config.listen_tcp]
@@ -195,6 +222,12 @@ class Coap:
                 await notifier.tell(list(dict.fromkeys(concerned)))
 
 
+def _contexts(folder: Path) -> Contexts:
+    from adapters.coap.oscore import Contexts
+
+    return Contexts(folder)
+
+
 def _concerned(observers: Observers, event: Event) -> Iterable[Observer]:
     match event:
         case Change():
@@ -227,8 +260,9 @@ def _bind(wanted: Sequence[tuple[str, Callable[[str, int], _Bound]]]) -> list[_B
     raise AdapterError(problem)
 
 
-def _describe(sockets: Collection[UdpSocket | Streams]) -> str:
+def _describe(sockets: Collection[UdpSocket | Streams], keys: Keys | None) -> str:
     names = " and ".join(socket.name for socket in sockets)
     if all(socket.local for socket in sockets):
         return f"listens on {names}, for this machine only; [coap] listen opens it to the network"
-    return f"listens on {names}; whoever reaches these can read, only this machine can write"
+    writers = "who has a key" if keys else "only this machine"
+    return f"listens on {names}; whoever reaches these can read, {writers} can write"

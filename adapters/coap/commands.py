@@ -21,6 +21,7 @@ from adapters.coap import datagram, history
 from adapters.coap.datagram import Datagram
 from adapters.coap.messages import Code, Peer, Refusal, Response, refused
 from adapters.coap.observe import UPPER_HALF
+from adapters.coap.secured import Options, Unprotected, options_of
 from adapters.coap.server import Server
 from adapters.coap.udp import UdpSocket, peer_name
 
@@ -73,17 +74,19 @@ class Recent:
 
 
 class Address(interfaces.EndpointAddress):  # type: ignore[misc]
-    """A peer as aiocoap wants it. `secure` if it may write, `waiting` what it was not yet told."""
+    """A peer as aiocoap wants it. `waiting` for what answers; `said` it this under a key."""
 
     scheme = "coap"
     is_multicast = False
     is_multicast_locally = False
 
-    def __init__(self, socket: UdpSocket, peer: Peer, waiting: Recent) -> None:
+    def __init__(
+        self, socket: UdpSocket, peer: Peer, waiting: Recent, said: Unprotected | None = None
+    ) -> None:
         self.socket = socket
         self.peer = peer
         self.waiting = waiting
-        self.secure = socket.local
+        self.said = said
 
     def __hash__(self) -> int:
         return hash(self.peer)
@@ -133,7 +136,19 @@ class Commands(interfaces.MessageInterface):  # type: ignore[misc]
         tokens.token_interface = self._manager
         context.request_interfaces.append(tokens)
 
-    def take(self, message: Datagram, data: bytes, peer: Peer, now: float) -> str:
+    def knows(self, message: Datagram, peer: Peer, now: float) -> bool:
+        """Whether a request is the repetition of one that was passed on."""
+        recent = self._once if message.code == Code.POST else self._again
+        return recent.holds((peer, message.mid), now)
+
+    def take(
+        self,
+        message: Datagram,
+        data: bytes,
+        peer: Peer,
+        now: float,
+        said: Unprotected | None = None,
+    ) -> str:
         """Passes a request on; or the reason why not, if there is too much to do."""
         once = message.code == Code.POST
         recent = self._once if once else self._again
@@ -145,7 +160,7 @@ class Commands(interfaces.MessageInterface):  # type: ignore[misc]
                 return "too many commands of late"
         known = datagram.without_unknown(message)
         octets = data if known is message else datagram.encode(known)
-        request = Message.decode(octets, Address(self._socket, peer, self._waiting))
+        request = Message.decode(octets, Address(self._socket, peer, self._waiting, said))
         request.transport_tuning = Once() if once else Again()
         self._manager.dispatch_message(request)
         return ""
@@ -179,31 +194,44 @@ class Site:
 
     async def render_to_pipe(self, pipe: Pipe) -> None:
         """Answers one request."""
-        remote = pipe.request.remote
-        options = [(int(each.number), each.encode()) for each in pipe.request.opt.option_list()]
+        outer, remote = pipe.request, pipe.request.remote
+        said = getattr(remote, "said", None)
+        options = said.options if said else options_of(outer)
         try:
-            response = await self._respond(pipe.request, options)
+            if said:
+                response = await self._respond(said.code, options, said.payload, remote)
+            else:
+                response = await self._respond(int(outer.code), options, outer.payload, remote)
         finally:
             if isinstance(remote, Address):
-                remote.waiting.discard((remote.peer, pipe.request.token))
+                remote.waiting.discard((remote.peer, outer.token))
         message = Message(code=int(response.code), payload=response.payload)
-        if datagram.unwanted(options, response.code):
-            message.opt.no_response = EVERY_CLASS
         for number, value in response.options():
             message.opt.add_option(OptionNumber(number).create_option(decode=value))
+        if said:
+            message = said.protect(message)
+        if datagram.unwanted(options, response.code):
+            message.opt.no_response = EVERY_CLASS
         pipe.add_response(message, is_last=True)
 
-    async def _respond(self, message: Message, options: list[tuple[int, bytes]]) -> Response:
-        remote = message.remote
+    async def _respond(
+        self,
+        code: int,
+        options: Options,
+        payload: bytes,
+        remote: interfaces.EndpointAddress,
+    ) -> Response:
         try:
-            request = datagram.request(int(message.code), options, message.payload)
+            request = datagram.request(code, options, payload)
         except Refusal as error:
             return refused(error)
+        local = isinstance(remote, Address) and remote.socket.local
+        said = getattr(remote, "said", None)
         request = replace(
             request,
             peer=getattr(remote, "peer", remote),  # as the listener has it, who sends the rest
-            origin=remote.hostinfo,
-            secure=getattr(remote, "secure", False),
+            origin=f"{said.client} at {remote.hostinfo}" if said else remote.hostinfo,
+            secure=local or said is not None,
         )
         if history.asked(request):
             return await self._server.history(request)

@@ -22,6 +22,7 @@ from adapters.coap.datagram import Datagram, Type
 from adapters.coap.messages import Code, Peer, Refusal, Request, Response, refused
 from adapters.coap.notifier import Notifier
 from adapters.coap.observe import UPPER_HALF, Observers
+from adapters.coap.secured import Keys, Recovery, is_protected, options_of
 from adapters.coap.server import Server, check_secure
 from adapters.coap.udp import UdpSocket, is_loopback, peer_name
 from adapters.coap.verified import AMPLIFICATION, Verified
@@ -80,6 +81,8 @@ class Front:
         port: NorthPort,
         observers: Observers,
         context: Context,
+        *,
+        keys: Keys | None = None,
     ) -> None:
         self.socket = socket
         self.notifier = Notifier(server, port, observers, self._send)
@@ -87,6 +90,7 @@ class Front:
         self._port = port
         self._commands = Commands(context, socket, self._send)
         self._loop = asyncio.get_running_loop()
+        self._keys = keys
         self._prepared: dict[bytes, Prepared] = {}
         self._verified = Verified(secrets.token_bytes(16))
         self._loop.add_reader(socket.fileno(), self._readable)
@@ -149,6 +153,9 @@ class Front:
 
     def _serve(self, message: Datagram, data: bytes, peer: Peer) -> None:
         room = self._room(data, peer)
+        if self._keys and is_protected(message.options):
+            self._serve_protected(self._keys, message, data, peer, room)
+            return
         try:
             if len(data) > datagram.LARGEST:
                 raise Refusal(Code.REQUEST_ENTITY_TOO_LARGE, "send it in blocks")
@@ -171,6 +178,27 @@ class Front:
         elif room < math.inf:  # nobody can tell yet how long the answer becomes
             self._answer(message, self._challenge(peer), peer)
         elif reason := self._commands.take(message, data, peer, self._loop.time()):
+            self._port.count("coap_commands_refused")
+            self._answer(message, refused(Busy(reason)), peer)
+
+    def _serve_protected(
+        self, keys: Keys, message: Datagram, data: bytes, peer: Peer, room: float
+    ) -> None:
+        """Serves a request under OSCORE: whoever has the key is believed, whatever it asks."""
+        now = self._loop.time()
+        said = None
+        try:
+            if not self._commands.knows(message, peer, now):
+                said = keys.take(message)
+        except Refusal as error:
+            self._refuse(message, refused(error), peer, room)
+            return
+        except Recovery as recovery:
+            answer = recovery.answer
+            tail = datagram.encode_tail(options_of(answer), answer.payload)
+            self._send(_head(message, int(answer.code)) + tail, peer)
+            return
+        if reason := self._commands.take(message, data, peer, now, said):
             self._port.count("coap_commands_refused")
             self._answer(message, refused(Busy(reason)), peer)
 
@@ -207,15 +235,11 @@ class Front:
         )
 
     def _answer(self, message: Datagram, response: Response, peer: Peer) -> None:
-        kind, mid = Type.ACK, message.mid
-        if message.type is Type.NON:  # no ID of ours: theirs is as unique, and costs no state
-            kind, mid = Type.NON, message.mid | UPPER_HALF
-        if datagram.unwanted(message.options, response.code):
-            if kind is Type.ACK:
-                self._send(datagram.head(kind, Code.EMPTY, mid), peer)
-            return
-        head = datagram.head(kind, response.code, mid, message.token)
-        self._send(head + datagram.encode_tail(response.options(), response.payload), peer)
+        if not datagram.unwanted(message.options, response.code):
+            tail = datagram.encode_tail(response.options(), response.payload)
+            self._send(_head(message, response.code) + tail, peer)
+        elif message.type is Type.CON:
+            self._send(datagram.head(Type.ACK, Code.EMPTY, message.mid), peer)
 
     # --- whom to believe ---
 
@@ -266,8 +290,15 @@ class Front:
             self.notifier.observers.unreachable(peer)
 
 
+def _head(message: Datagram, code: int) -> bytes:
+    """The head of the answer to a message."""
+    if message.type is Type.NON:  # no ID of ours: theirs is as unique, and costs no state
+        return datagram.head(Type.NON, code, message.mid | UPPER_HALF, message.token)
+    return datagram.head(Type.ACK, code, message.mid, message.token)
+
+
 def _head_of_content(data: bytes) -> bytes:
-    """Type, code and message ID of the 2.05 answer to a GET; as `_answer`, but quicker."""
+    """Type, code and message ID of the 2.05 answer to a GET; as `_head`, but quicker."""
     high = data[2] | (data[0] & 0x10) << 3  # NON: an ID of the upper half
     return bytes((_ANSWERS[data[0]], Code.CONTENT, high, data[3]))
 

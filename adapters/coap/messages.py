@@ -86,7 +86,7 @@ class Format(IntEnum):
 
 
 class Option(IntEnum):
-    """The options that are read or sent (RFC 7252, 7641, 7959, 7967, 9175)."""
+    """The options that are read or sent (RFC 7252, 7641, 7959, 7967, 8613, 9175)."""
 
     IF_MATCH = 1
     URI_HOST = 3
@@ -94,6 +94,7 @@ class Option(IntEnum):
     IF_NONE_MATCH = 5
     OBSERVE = 6
     URI_PORT = 7
+    OSCORE = 9
     URI_PATH = 11
     CONTENT_FORMAT = 12
     MAX_AGE = 14

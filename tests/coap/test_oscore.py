@@ -1,0 +1,206 @@
+"""Writing from another machine, under OSCORE (RFC 8613)."""
+
+import json
+from pathlib import Path as File
+
+import pytest
+from aiocoap import Message, oscore
+from aiocoap.numbers.optionnumbers import OptionNumber
+
+from adapters.coap.datagram import Datagram, Type, decode, encode
+from adapters.coap.messages import Code, Option, Refusal
+from adapters.coap.oscore import Contexts
+from adapters.coap.secured import Recovery
+from gateway.errors import AdapterError
+from gateway.events import Write
+from gateway.model import Path
+from gateway.policy import DeviceRule
+from tests.coap.conftest import Serve
+from tests.coap.network import GATEWAY, Network
+from tests.coap.peers import Peer, Served, content_format, option
+from tests.fakes import HubBench
+
+LIGHT, LINKS = "/light/3311/0/5850", "/.well-known/core"
+
+
+def write_context(folder: File, ours: str, theirs: str, secret: str = "0102030405060708") -> File:
+    folder.mkdir(parents=True)
+    settings = {"sender-id_hex": ours, "recipient-id_hex": theirs, "secret_hex": secret * 2}
+    (folder / "settings.json").write_text(json.dumps(settings), "utf-8")
+    return folder
+
+
+def as_datagram(message: Message, mid: int = 1) -> Datagram:
+    options = tuple((int(o.number), o.encode()) for o in message.opt.option_list())
+    return Datagram(Type.CON, int(message.code), mid, b"\xaa", options, message.payload)
+
+
+class Client:
+    """A client that speaks under a key, on the machine of a peer."""
+
+    def __init__(self, folder: File, peer: Peer) -> None:
+        self.context = oscore.FilesystemSecurityContext(str(folder))
+        self.peer = peer
+
+    def protect(
+        self, path: str, *more: tuple[int, bytes], code: int = Code.GET, payload: bytes = b""
+    ) -> tuple[bytes, object]:
+        """The octets of a protected request, and what its answer is unprotected with."""
+        inner = Message(code=code, payload=payload)
+        for number, value in decode(self.peer.request(path, *more)).options:
+            inner.opt.add_option(OptionNumber(number).create_option(decode=value))
+        protected, identifiers = self.context.protect(inner)
+        return encode(as_datagram(protected, self.peer.mid)), identifiers
+
+    def unprotect(self, answer: Datagram, identifiers: object) -> Message:
+        return self.context.unprotect(Message.decode(encode(answer)), identifiers)[0]
+
+    async def ask(
+        self, path: str, *more: tuple[int, bytes], code: int = Code.GET, payload: bytes = b""
+    ) -> Message:
+        """Sends a request under the key and gives what the answer says."""
+        octets, identifiers = self.protect(path, *more, code=code, payload=payload)
+        self.peer.send(octets)
+        answer = await self.peer.receive()
+        assert option(answer, Option.OSCORE) is not None
+        return self.unprotect(answer, identifiers)
+
+
+@pytest.fixture
+def keys(tmp_path: File) -> File:
+    """The gateway's folder, with the context of one client."""
+    write_context(tmp_path / "keys" / "phone", "01", "02")
+    return tmp_path / "keys"
+
+
+@pytest.fixture
+async def guarded(home: HubBench, network: Network, serve: Serve, keys: File) -> Served:
+    """A listener that the network reaches, with keys."""
+    home.rules(meter=DeviceRule(listed=True, writable=True))
+    with network.gateway.inside():
+        return await serve(listen=(f"{GATEWAY}:0",), oscore=keys)
+
+
+@pytest.fixture
+def peer(network: Network, guarded: Served) -> Peer:
+    with network.client.inside():
+        return guarded.peer(GATEWAY)
+
+
+@pytest.fixture
+def phone(tmp_path: File, peer: Peer) -> Client:
+    return Client(write_context(tmp_path / "phone", "02", "01"), peer)
+
+
+async def test_who_has_a_key_writes_and_executes(home: HubBench, phone: Client) -> None:
+    answer = await phone.ask(LIGHT, content_format(0), code=Code.PUT, payload=b"1")
+    assert int(answer.code) == Code.CHANGED
+    command = home.adapter.commands[0]
+    assert isinstance(command, Write)
+    assert command.values == {Path(3311, 0, 5850): True}
+    assert command.origin.startswith("coap phone at 192.0.2.2:")
+    assert int((await phone.ask("/light/3340/0/5523", code=Code.POST)).code) == Code.CHANGED
+
+
+async def test_who_has_a_key_reads_everything_at_once(phone: Client) -> None:
+    links = await phone.ask(LINKS)
+    assert len(links.payload) == 1024
+    value = await phone.ask(LIGHT)
+    assert (int(value.code), value.payload) == (Code.CONTENT, b"0")
+    assert int((await phone.ask("/nobody/3")).code) == Code.NOT_FOUND
+
+
+async def test_without_a_key_nobody_writes(home: HubBench, peer: Peer) -> None:
+    answer = await peer.ask(LIGHT, content_format(0), code=Code.PUT, payload=b"1")
+    assert (answer.code, home.adapter.commands) == (Code.FORBIDDEN, [])
+
+
+async def test_what_is_not_enabled_is_not_written_with_a_key_either(
+    home: HubBench, phone: Client
+) -> None:
+    home.rules(meter=DeviceRule(listed=True))
+    answer = await phone.ask(LIGHT, content_format(0), code=Code.PUT, payload=b"1")
+    assert (int(answer.code), home.adapter.commands) == (Code.FORBIDDEN, [])
+
+
+async def test_a_repetition_has_the_same_answer_and_a_replay_none(
+    home: HubBench, network: Network, guarded: Served, phone: Client
+) -> None:
+    more = content_format(0)
+    await phone.ask(LIGHT, more, code=Code.PUT, payload=b"1")
+    octets, identifiers = phone.protect(LIGHT, more, code=Code.PUT, payload=b"0")
+    answers = []
+    for _ in range(3):
+        phone.peer.send(octets)
+        answers.append(await phone.peer.receive())
+    assert answers[0] == answers[1] == answers[2]
+    assert int(phone.unprotect(answers[0], identifiers).code) == Code.CHANGED
+    with network.client.inside():
+        enemy = guarded.peer(GATEWAY)
+    enemy.send(octets)
+    assert (await enemy.receive()).code == Code.UNAUTHORIZED
+    assert len(home.adapter.commands) == 2
+
+
+@pytest.mark.parametrize(
+    ("value", "payload", "code"),
+    [
+        (b"\x09\x00\x02", b"x" * 20, Code.BAD_REQUEST),
+        (b"\x09\x00\x07", b"x" * 20, Code.UNAUTHORIZED),
+        (b"\x09\x00\x02", b"", Code.BAD_REQUEST),
+        (b"\xff\xff", b"x", Code.BAD_OPTION),
+        (b"", b"x", Code.UNAUTHORIZED),
+    ],
+)
+async def test_what_is_not_under_a_key_is_refused(
+    home: HubBench, peer: Peer, value: bytes, payload: bytes, code: Code
+) -> None:
+    request = peer.request("/", (Option.OSCORE, value), code=Code.POST, payload=payload)
+    peer.send(request)
+    answer = await peer.receive()
+    assert len(encode(answer)) <= 3 * len(request)
+    assert answer.code == code
+    assert home.adapter.commands == []
+
+
+async def test_after_a_crash_a_client_shows_that_its_request_is_new(
+    home: HubBench, network: Network, serve: Serve, keys: File, tmp_path: File
+) -> None:
+    home.rules(meter=DeviceRule(listed=True, writable=True))
+    sequence = {"next-to-send": 100, "received": "unknown"}
+    (keys / "phone" / "sequence.json").write_text(json.dumps(sequence), "utf-8")
+    with network.gateway.inside():
+        served = await serve(listen=(f"{GATEWAY}:0",), oscore=keys)
+    with network.client.inside():
+        peer = served.peer(GATEWAY)
+    phone = Client(write_context(tmp_path / "phone", "02", "01"), peer)
+    asked = await phone.ask(LIGHT, content_format(0), code=Code.PUT, payload=b"1")
+    assert (int(asked.code), home.adapter.commands) == (Code.UNAUTHORIZED, [])
+    echo = (Option.ECHO, asked.opt.echo)
+    answer = await phone.ask(LIGHT, content_format(0), echo, code=Code.PUT, payload=b"1")
+    assert int(answer.code) == Code.CHANGED
+
+
+async def test_a_stopped_gateway_lets_go_of_the_keys_and_notes_what_was_said(
+    keys: File, tmp_path: File
+) -> None:
+    phone = oscore.FilesystemSecurityContext(str(write_context(tmp_path / "phone", "02", "01")))
+    request, _ = phone.protect(Message(code=Code.GET, uri_path=["light"]))
+    octets = encode(as_datagram(request))
+    contexts = Contexts(keys)
+    with pytest.raises(AdapterError, match="phone is in use by another program"):
+        Contexts(keys)
+    assert contexts.take(decode(octets)).client == "phone"
+    contexts.close()
+    contexts = Contexts(keys)
+    with pytest.raises((Refusal, Recovery)):
+        contexts.take(decode(octets))
+    contexts.close()
+
+
+def test_a_folder_that_holds_no_context_is_named(tmp_path: File) -> None:
+    (tmp_path / "keys" / "phone").mkdir(parents=True)
+    with pytest.raises(AdapterError, match="context: no recipient-id, secret, sender-id"):
+        Contexts(tmp_path / "keys")
+    with pytest.raises(AdapterError, match="absent: No such file"):
+        Contexts(tmp_path / "absent")
