@@ -11,6 +11,7 @@ from typing import assert_never
 
 from adapters.xmpp.access import Roles
 from adapters.xmpp.adhoc import AdHoc
+from adapters.xmpp.alerts import Alerts
 from adapters.xmpp.chat import Chat
 from adapters.xmpp.check import check
 from adapters.xmpp.config import XmppSection
@@ -20,8 +21,9 @@ from adapters.xmpp.formats import SENML_XML, Format, SenmlJson
 from adapters.xmpp.iot.publication import Publication
 from adapters.xmpp.iot.things import Things
 from adapters.xmpp.presence import Presence
-from adapters.xmpp.publisher import Publisher, forbidden
-from adapters.xmpp.pubsub import FORBIDDEN, Pubsub, Service, find_pep, find_service
+from adapters.xmpp.publisher import Publisher
+from adapters.xmpp.pubsub import FORBIDDEN, Pubsub, Service, find_pep, find_service, forbidden
+from adapters.xmpp.replay import Replay
 from adapters.xmpp.requests import FEATURES, Requests
 from adapters.xmpp.session import Session, login
 from adapters.xmpp.talks import Talks
@@ -52,6 +54,7 @@ class Xmpp:
         self._config = config
         self._port = port
         self._publisher = Publisher(config, port)
+        self._alerts = Alerts(config.alerts, self._publisher.nodes, port)
         self._roles = Roles(config.roles)
         control = Control(port, self._roles, time.monotonic)
         self._commands = AdHoc(control, time.monotonic)
@@ -75,6 +78,7 @@ class Xmpp:
         while True:
             event = await self._port.outbox.take()
             self._publisher.absorb(event)
+            self._alerts.absorb(event)
             self._chat.absorb(event)
             self._things.absorb(event)
 
@@ -114,6 +118,8 @@ class Xmpp:
                     group.create_task(Talks(session, presence, self._chat, self._things).run())
                     group.create_task(requests.run())
                     group.create_task(self._publisher.run(pubsub))
+                    group.create_task(Replay(self._port, self._publisher, pubsub).run())
+                    group.create_task(self._alerts.run(pubsub))
             except asyncio.CancelledError:
                 if not session.is_lost:
                     await self._publisher.farewell(pubsub)

@@ -15,8 +15,7 @@ from pathlib import Path as FilePath
 from adapters.xmpp import stanzas
 from adapters.xmpp.config import CREDENTIAL, XmppSection
 from adapters.xmpp.errors import StanzaError
-from adapters.xmpp.publisher import forbidden
-from adapters.xmpp.pubsub import FORBIDDEN, Pubsub, Service, find_pep, find_service
+from adapters.xmpp.pubsub import FORBIDDEN, Pubsub, Service, find_pep, find_service, forbidden
 from adapters.xmpp.session import Session, login
 from gateway.checks import Finding, Severity, secret_file
 from gateway.registry import Registry

@@ -15,6 +15,7 @@ from adapters.xmpp.access import Role
 from adapters.xmpp.payload import Layout
 from adapters.xmpp.stream import Account
 from gateway.errors import AdapterError
+from gateway.patterns import PathPattern
 from gateway.ports import Section
 from gateway.secret import credential, read_secret
 
@@ -57,6 +58,10 @@ def _roles(roles: Mapping[str, Role]) -> Mapping[str, Role]:
     return stamped
 
 
+def _pattern(text: str) -> str:
+    return str(PathPattern.parse(text))
+
+
 Segment = Annotated[str, AfterValidator(_segment)]
 
 
@@ -97,6 +102,17 @@ class XmppSection(Section):
     """Whether nodes of devices that this gateway does not know (any more) are deleted."""
     window: Annotated[int, Field(ge=1, le=64)] = 8
     """Items on their way to the server at a time; more are faster, but delay commands."""
+    alerts: tuple[Annotated[str, AfterValidator(_pattern)], ...] = (
+        "3200/*/5500",
+        "3200/*/5501",
+        "3302/*/5500",
+        "3342/*/5500",
+        "3347/*/5500",
+        "3347/*/5501",
+        "3348/*/5547",
+    )
+    """Events, each change of which is an item of its own on node iot/gateway/alerts: digital inputs
+    and their counters, presence, switches, buttons, selectors. [] publishes none."""
     roles: Annotated[Mapping[str, Role], AfterValidator(_roles)] = Field(
         {}, examples=[{"ann@example.org": "operator", "@example.org": "reader"}]
     )

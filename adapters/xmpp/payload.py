@@ -6,12 +6,12 @@ Pure: what is known of a device comes in, XML comes out; it knows neither nodes 
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from gateway.errors import EncodeError
-from gateway.events import Availability, Device, Resource, State
+from gateway.events import Availability, Device, Entry, Resource, State
 from gateway.model import DeviceId, Operations, Path, ResourceType, Value, urn
 from gateway.registry import Registry, ResourceDefinition
 from gateway.senml import Record, to_xml
@@ -19,6 +19,10 @@ from gateway.units import senml_unit
 
 MAX_PACK_BYTES = 32_768
 """Servers drop the connection at about 256 KiB a stanza; more than this is no measurement."""
+
+HISTORY_RECORDS = 50
+HISTORY_BYTES = 4_096
+"""Of a pack of changes: 3 ms of the event loop, and 0.4 s on a server that allows 10 kB/s."""
 
 Layout = Literal["device", "state", "resource"]
 """What an item of a device's node holds: an object instance, everything, or one resource."""
@@ -67,6 +71,12 @@ def item_scope(item: str) -> Path | None:
     return None if item == STATE else Path.parse(item)
 
 
+def concerns(item: str, path: Path) -> bool:
+    """Whether an item holds something at, below or above a path."""
+    scope = item_scope(item)
+    return scope is None or scope.covers(path) or path.covers(scope)
+
+
 def values(
     device: DeviceId, item: str, resources: Sequence[Resource], registry: Registry
 ) -> Pack | None:
@@ -78,19 +88,61 @@ def values(
     scope = item_scope(item)
     base = f"{urn(device)}/{'/'.join(map(str, scope[:2]))}/" if scope else f"{urn(device)}/"
     said = {r.path.upto(2): r.value for r in resources if r.path.resource == UNITS}
-    records: list[Record] = []
-    for resource in resources:
-        path, value = resource.path, resource.value
-        definition = readable(resource, registry)
-        if definition is None or (scope and not scope.covers(path)):
-            continue
-        unit: Value | None = definition.units
-        if not unit and definition.type is ResourceType.FLOAT:
-            unit = said.get(path.upto(2))
-        numeric = isinstance(value, int | float) and not isinstance(value, bool)
-        known_unit = senml_unit(unit) if numeric and isinstance(unit, str) else None
-        records.append(Record(f"{urn(device)}{path}", value, known_unit, resource.time))
+    records = [
+        _record(device, resource, definition, said.get(resource.path.upto(2)))
+        for resource in resources
+        if (definition := readable(resource, registry))
+        and (scope is None or scope.covers(resource.path))
+    ]
     return _pack(records, base) if records else None
+
+
+def history(
+    device: DeviceId,
+    entries: Iterable[Entry],
+    units: Callable[[Path], Value | None],
+    registry: Registry,
+) -> Iterator[tuple[int, Pack]]:
+    """Packs of a device's changes in their order, each with the number of its first one.
+
+    Short ones, since nothing else is sent meanwhile. `units` gives resource 5701 of an instance.
+    What clients may not see is left out, and what SenML cannot express.
+    """
+    base = f"{urn(device)}/"
+    records: list[Record] = []
+    first = length = 0
+    for entry in entries:
+        resource = Resource(entry.path, entry.value, entry.at)
+        if (definition := readable(resource, registry)) is None:
+            continue
+        record = _record(device, resource, definition, units(entry.path.upto(2)))
+        own = _length(record)
+        if not 0 < own < MAX_PACK_BYTES:
+            continue
+        if records and (len(records) == HISTORY_RECORDS or length + own > HISTORY_BYTES):
+            yield first, Pack(_xml(records, base))
+            records, length = [], 0
+        first = first if records else entry.number
+        records.append(record)
+        length += own - len(base) - _FRAME_LENGTH
+    if records:
+        yield first, Pack(_xml(records, base))
+
+
+def _record(
+    device: DeviceId, resource: Resource, definition: ResourceDefinition, said: Value | None
+) -> Record:
+    """A record of a resource; its unit is the definition's, else what the device says (5701)."""
+    value, unit = resource.value, definition.units
+    if not unit and definition.type is ResourceType.FLOAT and isinstance(said, str):
+        unit = said
+    numeric = isinstance(value, int | float) and not isinstance(value, bool)
+    known_unit = senml_unit(unit) if numeric and unit else None
+    return Record(f"{urn(device)}{resource.path}", value, known_unit, resource.time)
+
+
+def _xml(records: Sequence[Record], base: str) -> ET.Element:
+    return ET.fromstring(to_xml(records, base))  # noqa: S314  (our own XML)
 
 
 def readable(resource: Resource, registry: Registry) -> ResourceDefinition | None:

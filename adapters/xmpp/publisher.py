@@ -13,13 +13,17 @@ from typing import assert_never
 
 from adapters.xmpp import payload
 from adapters.xmpp.config import XmppSection
+from adapters.xmpp.delivery import Delivery, Place
 from adapters.xmpp.errors import NoAnswer, SessionLost, StanzaError
+from adapters.xmpp.nodes import Nodes
+from adapters.xmpp.pace import Pace
 from adapters.xmpp.payload import META, STATUS, Layout, Pack
-from adapters.xmpp.pubsub import FORBIDDEN, Pubsub
+from adapters.xmpp.pubsub import FORBIDDEN, Pubsub, forbidden
 from adapters.xmpp.queue import Key, KeyQueue
+from adapters.xmpp.upkeep import delete, tidy
 from gateway.errors import AdapterError
-from gateway.events import Change, Device, DeviceChanged, Event, Removed
-from gateway.model import GATEWAY, DeviceId, Path, eui64, printable
+from gateway.events import Change, Device, DeviceChanged, Entry, Event, Removed
+from gateway.model import GATEWAY, DeviceId, Path, eui64
 from gateway.ports import NorthPort
 
 log = logging.getLogger(__name__)
@@ -37,27 +41,27 @@ LOOK_EVERY_S = 1.0
 FAREWELL_S = 1.5
 """What a stopping gateway takes to say so; systems give a service few seconds to end."""
 
-SLOW_S = 1.0
-MEAN_OF = 50
-"""When so many items on average take longer, the server holds us back, and the operator is told."""
-
-_SLOW = (
-    "%s takes more than a second for each item; if many change, lift the server's rate limit for "
-    'this account (Prosody: unlimited_jids = { "%s" }; ejabberd: an exception in c2s_shaper)'
-)
+HISTORY = "history"
+"""The name of the place up to which the server has all changes."""
 
 _NODE = ""
 """The key of a removed device's node itself."""
 
 
 class Publisher:
-    """The mirror of all devices. It outlives sessions; `run` serves one of them."""
+    """The mirror of all devices. It outlives sessions; `run` serves one of them.
+
+    `moved` is set whenever something was sent, or is to be sent.
+    """
 
     def __init__(self, config: XmppSection, port: NorthPort) -> None:
         self._port = port
         self._window = config.window
         self._gateway = config.gateway
-        self.directory = f"{config.root}/{config.gateway}"
+        self.nodes = Nodes(f"{config.root}/{config.gateway}")
+        self.delivery = Delivery(Place(port.place(HISTORY)))
+        self.sent_items = 0
+        self.moved = asyncio.Event()
         self._queue = KeyQueue(config.window)
         self._items: dict[DeviceId, set[str]] = {}
         self._layout = config.layout
@@ -67,20 +71,20 @@ class Publisher:
         self._told: dict[Key, str] = {}
         self._wake = asyncio.Event()
         self._blocked = False
-        self._mean_s = 0.0
-        self._hinted = False
+        self._pace = Pace()
         for device in self._devices():
             self._announce(device)
         self._put(Key(GATEWAY, GATEWAY))
-
-    def node(self, device: DeviceId) -> str:
-        """The node of a device."""
-        return f"{self.directory}/{eui64(device)}"
 
     @property
     def waiting(self) -> int:
         """Items that the server does not have yet in their newest form."""
         return len(self._queue)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing can be sent at the moment."""
+        return self._queue.idle
 
     def absorb(self, event: Event) -> None:
         """Notes which items an event touches."""
@@ -93,6 +97,9 @@ class Publisher:
             case Change() | DeviceChanged() | Removed() if device is None:
                 pass  # its removal is still to come
             case Change():
+                if event.entry:
+                    item = payload.item_id(event.path, self._layout_of(device.id))
+                    self.delivery.told(event.entry, Key(device.id, item))
                 if device.id in self._items:
                     self._touch(device.id, event.path)
                 else:
@@ -101,7 +108,7 @@ class Publisher:
                 self._describe(device)
             case Removed():
                 for item in sorted(self._items.get(device.id, ())):
-                    if event.path and _concerns(item, event.path):
+                    if event.path and payload.concerns(item, event.path):
                         self._put(Key(device.id, item))
                 self._describe(device)
             case _:
@@ -109,7 +116,7 @@ class Publisher:
 
     async def ensure_directory(self, pubsub: Pubsub) -> None:
         """Makes the directory's node exist."""
-        room = await pubsub.ensure(self.directory, f"Devices of {self._gateway}")
+        room = await pubsub.ensure(self.nodes.directory, f"Devices of {self._gateway}")
         if room <= len(self._items):
             reason = f"the server keeps only {room} items, {len(self._items) + 1} are needed"
             self._once(GATEWAY, "directory", f"{reason} (Prosody: pubsub_max_items)")
@@ -118,9 +125,10 @@ class Publisher:
         """Sends what waits and what comes, until the session is lost."""
         self._port.status(_connected(pubsub))
         self._queue.session_lost(time.monotonic())
+        self.delivery.lost(time.monotonic())
         self._told.clear()
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._tidy(pubsub))
+            group.create_task(tidy(pubsub, self.nodes, self._items, prune=self._prune))
             group.create_task(self._refresh())
             group.create_task(self._look_after(pubsub))
             for _ in range(self._window):
@@ -129,13 +137,14 @@ class Publisher:
     async def farewell(self, pubsub: Pubsub) -> None:
         """Says that the gateway stops, and that its devices are unknown; within FAREWELL_S."""
         now = self._now()
+        self._port.reached(HISTORY, self.delivery.place.number)
         entry = payload.gateway_entry(self._gateway, len(self._items), online=False, now=now)
         try:
             async with asyncio.timeout(FAREWELL_S):
-                await pubsub.publish(self.directory, GATEWAY, entry.xml)
+                await pubsub.publish(self.nodes.directory, GATEWAY, entry.xml)
                 for device in self._devices():
                     pack = payload.stopped(device, now)
-                    await pubsub.publish(self.node(device.id), STATUS, pack.xml)
+                    await pubsub.publish(self.nodes.device(device.id), STATUS, pack.xml)
         except (TimeoutError, AdapterError) as error:
             log.info("not all subscribers were told that the gateway stops: %s", error)
 
@@ -147,6 +156,7 @@ class Publisher:
     def _put(self, key: Key) -> None:
         self._queue.put(key)
         self._wake.set()
+        self.moved.set()
 
     def _layout_of(self, device: DeviceId) -> Layout:
         return "state" if device in self._cramped else self._layout
@@ -157,7 +167,7 @@ class Publisher:
         self._put(Key(device, item))
         if path.resource == payload.UNITS:  # the unit may stand in the instance's other items
             for other in sorted(self._items[device]):
-                if _concerns(other, path.upto(2)):
+                if payload.concerns(other, path.upto(2)):
                     self._put(Key(device, other))
 
     def _announce(self, device: Device) -> None:
@@ -178,28 +188,11 @@ class Publisher:
     def _remove(self, device: DeviceId) -> None:
         self._items.pop(device, None)
         self._queue.forget(device)
+        self.delivery.forget(device)
         self._queue.put_in_order([Key(device, STATUS)], Key(device, _NODE))
         self._put(Key(GATEWAY, device))
 
     # --- sending --------------------------------------------------------------------------------
-
-    async def _tidy(self, pubsub: Pubsub) -> None:
-        """Deletes what earlier lives published and what is known no more, if that is allowed."""
-        try:
-            listed = set(await pubsub.item_ids(self.directory))
-            stale = listed - {eui64(device) for device in self._items} - {GATEWAY}
-            if stale and not self._prune:
-                log.info("%d nodes of unknown devices stay; [xmpp] prune deletes them", len(stale))
-            for device_id in sorted(stale) if self._prune else ():
-                log.info("%s is not known any more: its node is deleted", printable(device_id))
-                await pubsub.delete(f"{self.directory}/{device_id}")
-                await pubsub.retract(self.directory, device_id)
-            for device, items in list(self._items.items()) if self._prune else ():
-                node = self.node(device)
-                for item in set(await pubsub.item_ids(node)) - items - {META, STATUS}:
-                    await pubsub.retract(node, item)
-        except (StanzaError, NoAnswer) as error:
-            log.debug("old nodes cannot be looked for: %s", error)
 
     async def _refresh(self) -> None:
         while True:
@@ -211,7 +204,7 @@ class Publisher:
         while True:
             for device in (GATEWAY, *self._items):
                 await asyncio.sleep(max(LOOK_EVERY_S, LOOK_ROUND_S / (1 + len(self._items))))
-                node = self.directory if device == GATEWAY else self.node(device)
+                node = self.nodes.directory if device == GATEWAY else self.nodes.device(device)
                 try:
                     if not await pubsub.is_intact(node):
                         self._restore(node, device)
@@ -232,19 +225,20 @@ class Publisher:
                 raise
             except NoAnswer as error:
                 log.warning("%s %s: %s; it is sent again", *key, error)
-                self._queue.failed(key, time.monotonic())
+                self._failed(key)
             except StanzaError as error:
                 self._refusal(pubsub, key, error)
             else:
                 self._sent(pubsub, key, time.monotonic() - began)
             self._wake.set()
+            self.moved.set()
 
     def _sent(self, pubsub: Pubsub, key: Key, took_s: float) -> None:
-        self._mean_s += (took_s - self._mean_s) / MEAN_OF
-        if self._mean_s > SLOW_S and not self._hinted:
-            self._hinted = True
-            log.warning(_SLOW, pubsub.service, pubsub.account)
+        self._pace.note(pubsub, took_s)
+        self.sent_items += 1
         self._queue.sent(key, time.monotonic())
+        self.delivery.sent(key, time.monotonic())
+        self._port.reached(HISTORY, self.delivery.place.settled)
         self._port.count("xmpp_items_published")
         if self._blocked:
             self._blocked = False
@@ -263,7 +257,7 @@ class Publisher:
         """Makes the server's item what it should be now."""
         in_directory = key.device == GATEWAY
         device = self._port.device_by_id(DeviceId(key.item) if in_directory else key.device)
-        node = self.directory if in_directory else self.node(key.device)
+        node = self.nodes.directory if in_directory else self.nodes.device(key.device)
         if in_directory:
             await self.ensure_directory(pubsub)
         elif device is not None:
@@ -271,22 +265,32 @@ class Publisher:
             if room < len(self._items.get(device.id, ())) + 2:
                 self._cramp(device, room)
         elif key.item == _NODE:
-            await pubsub.delete(node)
+            await delete(pubsub, node)
             self._told.pop(Key(key.device, META), None)
             return
         if key.item == _NODE:  # it is back
             return
         item_id = key.item if not in_directory or key.item == GATEWAY else eui64(DeviceId(key.item))
-        if pack := self._pack(key):
+        pack = self._pack(key)
+        if pack:
+            self.delivery.sending(key, self._shows)
             said = _said(key, pack)
             if said is None or self._told.get(key) != said:
                 await pubsub.publish(node, item_id, pack.xml)
             if said is not None:
                 self._told[key] = said
         else:
+            self.delivery.dropped(key)
             self._items.get(key.device, set()).discard(key.item)
             await pubsub.retract(node, item_id)
             self._told.pop(key, None)
+
+    def _shows(self, entry: Entry) -> bool:
+        """Whether a pack that is made now shows a change, and not a newer reading."""
+        resource = self._port.resource(entry.device, entry.path)
+        return resource is not None and (
+            (resource.value, round(resource.at, 3)) == (entry.value, entry.at)
+        )
 
     def _cramp(self, device: Device, room: int) -> None:
         """The server keeps fewer items than the device has: all its values go into one."""
@@ -316,7 +320,7 @@ class Publisher:
             return None
         if in_directory:
             resources = self._port.resources(device.id)
-            return payload.directory_entry(device, self.node(device.id), resources, now)
+            return payload.directory_entry(device, self.nodes.device(device.id), resources, now)
         if key.item == META:
             return payload.meta(device, self._port.resources(device.id), now)
         if key.item not in self._items.get(device.id, ()):
@@ -331,30 +335,37 @@ class Publisher:
     # --- what goes wrong -----------------------------------------------------------------------
 
     def _refusal(self, pubsub: Pubsub, key: Key, error: StanzaError) -> None:
-        now = time.monotonic()
         known = key.device == GATEWAY or self._port.device_by_id(key.device) is not None
         if error.condition == "item-not-found":
             self._missing(pubsub, key, known=known)
         elif error.condition in FORBIDDEN:
             self._blocked = True
             self._port.status(forbidden(pubsub, error), well=False)
-            self._queue.failed(key, now, FORBIDDEN_PAUSE_S)
+            self._failed(key, FORBIDDEN_PAUSE_S)
         elif error.type == "modify":
             self._once(*key, f"the server refuses it for good: {error}")
-            self._queue.dropped(key)
+            self._dropped(key)
         else:
             log.warning("%s %s: the server refuses it for now: %s", *key, error)
-            self._queue.failed(key, now)
+            self._failed(key)
 
     def _missing(self, pubsub: Pubsub, key: Key, *, known: bool) -> None:
         """Somebody deleted the node: it is made again, and everything is published into it."""
         if not known:
-            self._queue.dropped(key)
+            self._dropped(key)
             return
-        node = self.directory if key.device == GATEWAY else self.node(key.device)
+        node = self.nodes.directory if key.device == GATEWAY else self.nodes.device(key.device)
         if pubsub.forget(node):
             self._restore(node, key.device)
-        self._queue.failed(key, time.monotonic())
+        self._failed(key)
+
+    def _failed(self, key: Key, pause_s: float | None = None) -> None:
+        self.delivery.unsent(key)
+        self._queue.failed(key, time.monotonic(), pause_s)
+
+    def _dropped(self, key: Key) -> None:
+        self.delivery.dropped(key)
+        self._queue.dropped(key)
 
     def _restore(self, node: str, owner: DeviceId) -> None:
         log.warning("node %s was deleted or changed on the server; it is put right", node)
@@ -382,18 +393,3 @@ def _said(key: Key, pack: Pack) -> str | None:
 
 def _connected(pubsub: Pubsub) -> str:
     return f"connected as {pubsub.account}, publishing on {pubsub.service}"
-
-
-def _concerns(item: str, path: Path) -> bool:
-    """Whether an item holds something at, below or above a path."""
-    scope = payload.item_scope(item)
-    return scope is None or scope.covers(path) or path.covers(scope)
-
-
-def forbidden(pubsub: Pubsub, error: StanzaError) -> str:
-    """What an operator can do about a server that lets us not create or write nodes."""
-    service, account = pubsub.service, pubsub.account
-    return (
-        f"{service} does not let {account} create or write nodes ({error.condition}); Prosody: "
-        f'put admins = {{ "{account}" }} under Component "{service}" "pubsub"'
-    )

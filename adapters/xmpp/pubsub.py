@@ -259,6 +259,15 @@ class Pubsub:
                 raise
 
 
+def forbidden(pubsub: Pubsub, error: StanzaError) -> str:
+    """What an operator can do about a server that lets us not create or write nodes."""
+    service, account = pubsub.service, pubsub.account
+    return (
+        f"{service} does not let {account} create or write nodes ({error.condition}); Prosody: "
+        f'put admins = {{ "{account}" }} under Component "{service}" "pubsub"'
+    )
+
+
 _MAX_ITEMS = "pubsub#max_items"
 _ANY = "max"
 _UNLIMITED = 2**31

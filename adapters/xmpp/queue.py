@@ -68,6 +68,11 @@ class KeyQueue:
         lines = len(self._dirty) + len(self._directory)
         return lines + len(self._in_flight) + parked + len(self._barriers)
 
+    @property
+    def idle(self) -> bool:
+        """Whether no key can be taken and none is in flight, though some may be left alone."""
+        return not self._dirty and not self._in_flight
+
     def put(self, key: Key) -> None:
         """What `key` stands for has changed. A key that waits already keeps its place."""
         barrier = self._barriers.get(key.device)

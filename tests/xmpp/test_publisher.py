@@ -8,12 +8,12 @@ from typing import cast
 
 import pytest
 
+from adapters.xmpp import pace, queue
 from adapters.xmpp import publisher as publisher_module
-from adapters.xmpp import queue
 from adapters.xmpp.config import XmppSection
 from adapters.xmpp.errors import NoAnswer, SessionLost, StanzaError
 from adapters.xmpp.publisher import Publisher
-from adapters.xmpp.pubsub import Pubsub, Service
+from adapters.xmpp.pubsub import STATE, Kind, Pubsub, Service
 from gateway.errors import AdapterError
 from tests.fakes import STATION, HubBench
 from tests.xmpp.conftest import DEADLINE_S, DIRECTORY, NODE, VALUE, WatchedSlot, field, records
@@ -30,7 +30,7 @@ class Memory:
         self.faults: dict[str, AdapterError] = {}
         self.log: list[tuple[str, str]] = []
 
-    async def ensure(self, node: str, title: str) -> int:
+    async def ensure(self, node: str, title: str, kind: Kind = STATE) -> int:
         await asyncio.sleep(0)
         self.nodes.setdefault(node, {})
         return 256
@@ -192,7 +192,7 @@ async def test_a_description_is_published_when_it_says_something_new(mirror: Ben
 async def test_a_server_that_holds_us_back_is_told_to_the_operator(
     mirror: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(publisher_module, "SLOW_S", 0.0)
+    monkeypatch.setattr(pace, "SLOW_S", 0.0)
     async with mirror.session():
         await mirror.settled()
     assert caplog.text.count('unlimited_jids = { "gateway@localhost" }') == 1

@@ -1,0 +1,44 @@
+"""Deletes what earlier lives of the gateway left on a pubsub service."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping
+
+from adapters.xmpp.errors import NoAnswer, StanzaError
+from adapters.xmpp.nodes import Nodes, history_of
+from adapters.xmpp.payload import META, STATUS
+from adapters.xmpp.pubsub import Pubsub
+from gateway.model import GATEWAY, DeviceId, eui64, printable
+
+log = logging.getLogger(__name__)
+
+
+async def tidy(
+    pubsub: Pubsub, nodes: Nodes, items: Mapping[DeviceId, Collection[str]], *, prune: bool
+) -> None:
+    """Deletes nodes and items of what is known no more, if that is allowed.
+
+    `items` are those that each device has now.
+    """
+    try:
+        listed = set(await pubsub.item_ids(nodes.directory))
+        stale = listed - {eui64(device) for device in items} - {GATEWAY}
+        if stale and not prune:
+            log.info("%d nodes of unknown devices stay; [xmpp] prune deletes them", len(stale))
+        for device_id in sorted(stale) if prune else ():
+            log.info("%s is not known any more: its node is deleted", printable(device_id))
+            await delete(pubsub, f"{nodes.directory}/{device_id}")
+            await pubsub.retract(nodes.directory, device_id)
+        for device, present in list(items.items()) if prune else ():
+            node = nodes.device(device)
+            for item in set(await pubsub.item_ids(node)) - {*present, META, STATUS}:
+                await pubsub.retract(node, item)
+    except (StanzaError, NoAnswer) as error:
+        log.debug("old nodes cannot be looked for: %s", error)
+
+
+async def delete(pubsub: Pubsub, node: str) -> None:
+    """Deletes a device's node and its history."""
+    await pubsub.delete(node)
+    await pubsub.delete(history_of(node))
