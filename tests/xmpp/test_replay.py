@@ -96,8 +96,9 @@ async def caught_up(gateway: Gateway) -> None:
 
 @pytest.mark.parametrize("server_options", [UNLIMITED])
 async def test_after_a_kill_of_the_server_every_change_arrives_in_order_the_newest_first(
-    run: Run, server: ThrowawayProsody, bench: HubBench
+    run: Run, server: ThrowawayProsody, bench: HubBench, tmp_path: FilePath
 ) -> None:
+    password = tmp_path / "password"
     async with run() as gateway:
         await caught_up(gateway)
         before = bench.hub.journal._last
@@ -106,12 +107,13 @@ async def test_after_a_kill_of_the_server_every_change_arrives_in_order_the_newe
             bench.clock.advance(1)
             bench.say({VALUE: float(number), Path(3303, 0, 5601): -float(number)})
             await asyncio.sleep(0)
+        password.rename(tmp_path / "aside")  # so that others are there before the gateway is
         await server.start()
         async with peer_of(server, "gateway") as admin:
             await admin.pubsub.create_node("pubsub.localhost", HISTORY)
             await admin.subscribe(HISTORY)
             await admin.subscribe(NODE)
-            await gateway.says("not connected")
+            (tmp_path / "aside").rename(password)
             await caught_up(gateway)
             want = expected(await entries(bench, before))
             await admin.until(lambda: len(firsts(packs(admin))) >= len(want), "all of it")
@@ -352,5 +354,5 @@ async def test_after_kill_9_of_the_daemon_it_goes_on_with_what_was_not_delivered
 
         await admin.until(lambda: set(held) <= set(arrived()), "all that was held back")
         in_order = [record for record in arrived() if record in set(held)]
-    await asyncio.to_thread(daemon.end)
+    await asyncio.to_thread(daemon.end, signal.SIGKILL)
     assert in_order == held
