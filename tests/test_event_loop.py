@@ -1,5 +1,6 @@
 """The daemon on uvloop, where that is installed, and on asyncio's own loop, where it is not."""
 
+import asyncio
 import os
 import re
 from pathlib import Path as FilePath
@@ -13,6 +14,7 @@ from tests.daemon import CORE, SIM, Daemon
 COAP = """
 [coap]
 listen = ["127.0.0.1:0"]
+listen_tcp = ["127.0.0.1:0"]
 """
 
 
@@ -25,7 +27,7 @@ async def test_the_daemon_answers_and_tells_on_either_loop(
         monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     daemon = Daemon(tmp_path, CORE + SIM + COAP)
     daemon.start()
-    shown = r"listens on .*?:(\d+)"
+    shown = r"listens on 127.0.0.1:(\d+) and tcp 127.0.0.1:(\d+)"
     status = daemon.until(lambda: re.search(shown, str(daemon.ask({"do": "devices"}))))
     client = Peer(int(status[1]))
     try:
@@ -38,6 +40,10 @@ async def test_the_daemon_answers_and_tells_on_either_loop(
         while (answer := await client.receive()).token != b"w":
             pass
         assert answer.code == Code.CHANGED
+        over_tcp = await asyncio.to_thread(
+            daemon.command, "validate", f"coap+tcp://127.0.0.1:{status[2]}"
+        )
+        assert "nothing wrong" in over_tcp.stdout
     finally:
         client.close()
         ended, log = daemon.end()

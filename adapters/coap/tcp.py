@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+from typing import cast
 
 from adapters.coap import frames
 from adapters.coap.frames import Message, Reassembly
@@ -48,8 +49,7 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  (create_server's are)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by descent
         keep_alive(transport.get_extra_info("socket"))
         peer = transport.get_extra_info("peername")
         self._stream = peer and self._streams.join(tuple(peer[:2]), self._send, transport.close)
