@@ -54,7 +54,7 @@ class _Connection(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         self._stream = peer and self._streams.join(tuple(peer[:2]), self._send, transport.close)
         if self._stream is None:
-            transport.abort()
+            self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         assert self._transport is not None  # noqa: S101  (made before)
