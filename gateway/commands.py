@@ -5,20 +5,22 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import assert_never
 
 from gateway.errors import (
     AdapterError,
     Busy,
+    InvalidValue,
     NotAllowed,
     NotFound,
     TimedOut,
     Unreachable,
     WritesDisabled,
 )
-from gateway.events import Command, Execute, Outcome, Write
+from gateway.events import Command, Create, Delete, Execute, Outcome, Write
 from gateway.model import GATEWAY, DeviceId, Operations, Path, Value, printable
 from gateway.policy import Rules
 from gateway.ports import Obeying
@@ -26,6 +28,9 @@ from gateway.registry import WHOLE, Registry, coerce
 from gateway.store import Store
 
 log = logging.getLogger(__name__)
+
+DEVICE = 3
+"""The object that every device has once, and keeps (LwM2M Core 6.3.7)."""
 
 COMMAND_TIMEOUT_S = 10.0
 """A device that has not confirmed by then will not; CoAP clients give up soon after."""
@@ -55,6 +60,10 @@ class Commander:
             try:
                 async with asyncio.timeout(COMMAND_TIMEOUT_S), lock:
                     outcome = await self._owner(command.device).execute(checked)
+            except NotAllowed as error:
+                if isinstance(command, Create) and not self._has(command, command.path.upto(1)):
+                    raise NotFound(f"{command.device} has no {command.path.upto(1)}") from error
+                raise
             except AdapterError as error:
                 raise Unreachable(f"{command.device} cannot be reached: {error}") from error
             except TimeoutError:
@@ -80,6 +89,58 @@ class Commander:
                     command.device, command.origin, command.path, printable(command.arguments),
                 )  # fmt: skip
                 return command
+            case Create():
+                return replace(command, values=self._check_create(command))
+            case Delete():
+                self._check_delete(command)
+                return command
+            case _:
+                assert_never(command)
+
+    def _check_create(self, command: Create) -> Mapping[Path, Value]:
+        """The values of a new instance as the device is to be told them: what can be written."""
+        path = command.path
+        self._check_shape(command, path)
+        definition = self._registry.object(path.object)
+        if definition is None:
+            raise NotFound(f"nothing defines object {path.object}")
+        if not definition.multiple and self._has(command, path.upto(1)):
+            raise NotAllowed(f"there can be only one {definition.name}")
+        if self._has(command, path):
+            raise InvalidValue(f"{path} exists already")
+        self._check_rights(command, path)
+        values: dict[Path, Value] = {}
+        for each, value in command.values.items():
+            resource = definition.resources.get(each[2])
+            if resource and Operations.WRITE in resource.operations:
+                values[each] = self._raw(command, each, coerce(resource, value))
+        written = {each[2] for each in values}
+        for resource in definition.resources.values():
+            is_needed = resource.mandatory and Operations.WRITE in resource.operations
+            if is_needed and resource.id not in written:
+                raise InvalidValue(f"{resource.name} ({resource.id}) is mandatory")
+        log.info("%s: %s creates %s", command.device, command.origin, path)
+        return values
+
+    def _check_delete(self, command: Delete) -> None:
+        path = command.path
+        self._check_shape(command, path)
+        if not self._has(command, path):
+            raise NotFound(f"{command.device} has no {path}")
+        if len(path) > 2:
+            definition = self._registry.resource(path[0], path[2])
+            if definition is None or Operations.WRITE not in definition.operations:
+                raise NotAllowed(f"{path} cannot be deleted")
+        self._check_rights(command, path)
+        log.info("%s: %s deletes %s", command.device, command.origin, path)
+
+    def _check_shape(self, command: Create | Delete, path: Path) -> None:
+        """Raises NotAllowed for what no device creates or deletes (LwM2M Core 6.3.6, 6.3.7)."""
+        if command.device == GATEWAY or path.object == DEVICE or len(path) not in {2, 4}:
+            raise NotAllowed(f"{path} can be neither created nor deleted")
+
+    def _has(self, command: Command, path: Path) -> bool:
+        return bool(self._store.resources(command.device, path))
 
     def _check_write(self, command: Write, path: Path, value: Value) -> Value:
         """The value as the device is to be told it."""
@@ -91,8 +152,13 @@ class Commander:
             "%s: %s writes %s: %s -> %s",
             command.device, command.origin, path, _shown(old), _shown(checked),
         )  # fmt: skip
-        treatment = self._rules().treatment(command.device, path)
-        return treatment.raw(checked, whole=definition.type in WHOLE)
+        return self._raw(command, path, checked)
+
+    def _raw(self, command: Write | Create, path: Path, value: Value) -> Value:
+        """The value before what the configuration makes of it."""
+        definition = self._registry.resource(path[0], path[2])
+        whole = definition is not None and definition.type in WHOLE
+        return self._rules().treatment(command.device, path).raw(value, whole=whole)
 
     def _check(self, command: Command, path: Path, needed: Operations) -> Value | None:
         """The resource's present value, if it exists, can do this and is enabled for it."""
@@ -103,13 +169,16 @@ class Commander:
         if needed not in definition.operations:
             verb = "executed" if needed is Operations.EXECUTE else "written"
             raise NotAllowed(f"{path} ({definition.name}) cannot be {verb}")
+        self._check_rights(command, path)
+        return resource.value
+
+    def _check_rights(self, command: Command, path: Path) -> None:
         if not self._rules().of(command.device).allows_writing(path):
             own = command.device == GATEWAY
             section = "[gateway]" if own else f'[[device]] id = "{command.device}"'
             raise WritesDisabled(
                 f'writing is off here; set writable = ["{str(path)[1:]}"] (or true) under {section}'
             )
-        return resource.value
 
     @contextmanager
     def _turn(self, device: DeviceId) -> Iterator[asyncio.Lock]:

@@ -176,7 +176,26 @@ class Execute:
     arguments: str = ""
 
 
-Command = Write | Execute
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Make an object instance with these values (LwM2M Core 6.3.6); few devices can."""
+
+    device: DeviceId
+    path: Path
+    values: Mapping[Path, Value]
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Remove an object instance or a resource instance (LwM2M Core 6.3.7); few devices can."""
+
+    device: DeviceId
+    path: Path
+    origin: str
+
+
+Command = Write | Execute | Create | Delete
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import assert_never
 
 from gateway import machine
 from gateway.errors import NotAllowed
-from gateway.events import Command, Execute, Outcome, Reading, Write
+from gateway.events import Command, Create, Delete, Execute, Outcome, Reading, Write
 from gateway.hub import Hub
 from gateway.model import GATEWAY, Path, Value
 from gateway.sections import GatewaySection
@@ -101,6 +101,8 @@ class OwnDevice:
                 if self._is_counting:
                     self._traffic_at_start = machine.traffic_octets()
                 self.refresh()
+            case Create() | Delete():
+                raise NotAllowed("the gateway makes and removes its objects itself")
             case Write():
                 raise NotAllowed("the operating system of the gateway sets time and time zone")
             case _:

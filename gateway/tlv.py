@@ -62,6 +62,11 @@ def from_tlv(payload: bytes, base: Path, type_of: TypeOf) -> dict[Path, Value]:
     return values
 
 
+def is_of_instances(payload: bytes) -> bool:
+    """Whether a payload for an object names instances; in a Create it need not."""
+    return bool(payload) and payload[0] >> 6 == _Kind.OBJECT_INSTANCE
+
+
 def to_tlv(values: Mapping[Path, Value], base: Path) -> bytes:
     """The payload for the path `base`; every value's path lies below it, or is it."""
     parts = []

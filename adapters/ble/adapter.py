@@ -23,8 +23,8 @@ from adapters.ble.deadlines import LIBRARY_ERRORS, within
 from adapters.ble.link import Band, Link
 from adapters.ble.scanner import scan
 from adapters.ble.settings import BleSection
-from gateway.errors import GatewayError, NotFound, Unreachable
-from gateway.events import Command, Execute, Outcome, Sighting, Write
+from gateway.errors import GatewayError, NotAllowed, NotFound, Unreachable
+from gateway.events import Command, Create, Delete, Execute, Outcome, Sighting, Write
 from gateway.model import DeviceId, parse_device_id
 from gateway.ports import Section, SouthPort
 
@@ -96,6 +96,8 @@ class Ble:
                 return await connection.write(command)
             case Execute():
                 return await connection.execute(command)
+            case Create() | Delete():
+                raise NotAllowed("a BLE device has the objects that its characteristics make")
             case _:
                 assert_never(command)
 

@@ -109,6 +109,31 @@ def parse(
     return values
 
 
+def parse_new(
+    payload: bytes, form: Format | None, target: Target, registry: Registry, free: int
+) -> tuple[Path, dict[Path, Value]]:
+    """The instance that a Create asks for, `free` if it names none, and its values.
+
+    DecodeError or Refusal if it asks for nonsense.
+    """
+
+    def type_of(path: Path) -> ResourceType:
+        return kind(registry.resource(path[0], path[2]), None)
+
+    place = (target.device.prefix, target.path)
+    values: dict[Path, Value] = {}
+    for item in formats.read_new(payload, form, place, type_of, free):
+        if item.prefix != target.device.prefix or not target.path.covers(item.path):
+            raise DecodeError(f"{item.name} is not in {target.name}")
+        if item.path in values or item.value is None:
+            raise DecodeError(f"{item.name} stands twice, or has no value")
+        values[item.path] = item.value
+    instances = {path.upto(2) for path in values} or {Path(*target.path, free)}
+    if len(instances) > 1:
+        raise DecodeError("create one instance at a time")
+    return instances.pop(), values
+
+
 def kind(definition: ResourceDefinition | None, current: Value | None) -> ResourceType:
     """The type of a resource: as defined, else as its value shows."""
     if definition:

@@ -13,7 +13,7 @@ from gateway.lwm2m_cbor import Node, from_lwm2m_cbor, to_lwm2m_cbor
 from gateway.lwm2m_json import from_lwm2m_json
 from gateway.model import Path, ResourceType, Value
 from gateway.text import from_text, to_text
-from gateway.tlv import TypeOf, from_tlv, to_tlv
+from gateway.tlv import TypeOf, from_tlv, is_of_instances, to_tlv
 
 COMPOSITE = (Format.SENML_JSON, Format.SENML_CBOR, Format.SENML_XML, Format.LWM2M_CBOR)
 """What can show several devices: each name carries its prefix (LwM2M Gateway 9)."""
@@ -121,6 +121,17 @@ def read(
     return _READERS[form](payload, place, type_of)
 
 
+def read_new(
+    payload: bytes, form: Format | None, place: Place, type_of: TypeOf, free: int
+) -> list[Item]:
+    """What a Create asks for, with instance `free` where it names none; errors as of `read`."""
+    if form is Format.LWM2M_CBOR:
+        return _from_lwm2m_cbor(payload, type_of, free)
+    if form is Format.TLV and not is_of_instances(payload):
+        place = place[0], Path(*place[1], free)
+    return read(payload, form, place, type_of, single=False)
+
+
 def read_composite(payload: bytes, form: Format | None, type_of: TypeOf) -> list[Item]:
     """What a Write-Composite asks for; as `read`, but of any device, and it may delete."""
     if form is None:
@@ -179,9 +190,9 @@ def _from_senml(records: Sequence[senml.Record], *, deletes: bool = False) -> li
     return items
 
 
-def _from_lwm2m_cbor(payload: bytes, type_of: TypeOf) -> list[Item]:
+def _from_lwm2m_cbor(payload: bytes, type_of: TypeOf, free: int | None = None) -> list[Item]:
     items = []
-    for node in from_lwm2m_cbor(payload):
+    for node in from_lwm2m_cbor(payload, free):
         if node.value is None or len(node.path) < 3:
             raise DecodeError(f"{node.path}: no value")
         value = cbor.typed(node.value, _type(type_of, node.path))

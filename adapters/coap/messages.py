@@ -46,6 +46,8 @@ class Code(IntEnum):
     FETCH = 0x05
     PATCH = 0x06
     IPATCH = 0x07
+    CREATED = 0x41
+    DELETED = 0x42
     CHANGED = 0x44
     CONTENT = 0x45
     VALID = 0x43
@@ -94,6 +96,7 @@ class Option(IntEnum):
     IF_NONE_MATCH = 5
     OBSERVE = 6
     URI_PORT = 7
+    LOCATION_PATH = 8
     OSCORE = 9
     URI_PATH = 11
     CONTENT_FORMAT = 12
@@ -178,6 +181,7 @@ class Response:
     block2: Block | None = None
     observe: int | None = None
     echo: bytes = b""
+    location: tuple[str, ...] = ()
 
     def options(self) -> Iterator[tuple[int, bytes]]:
         """The options by ascending number, values as octets."""
@@ -185,6 +189,8 @@ class Response:
             yield Option.ETAG, self.etag
         if self.observe is not None:
             yield Option.OBSERVE, uint(self.observe)
+        for segment in self.location:
+            yield Option.LOCATION_PATH, segment.encode()
         if self.format is not None:
             yield Option.CONTENT_FORMAT, uint(self.format)
         if self.max_age_s is not None:

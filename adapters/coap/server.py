@@ -5,6 +5,7 @@ One for all listeners; knows no datagram and no socket.
 
 from __future__ import annotations
 
+import itertools
 import re
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -27,11 +28,13 @@ from adapters.coap.messages import (
 from adapters.coap.observe import Observed
 from adapters.coap.tree import Target
 from gateway.errors import GatewayError, InvalidValue, NotAllowed, NotFound, WritesDisabled
-from gateway.events import Device, Execute, Resource, Write
+from gateway.events import Create, Delete, Device, Execute, Resource, Write
 from gateway.model import GATEWAY, DeviceId, Operations, Path
 from gateway.ports import NorthPort
 
 WELL_KNOWN_CORE = (".well-known", "core")
+
+_CHANGING = frozenset({Code.PUT, Code.POST, Code.DELETE})
 
 _DEPTH = re.compile(r"depth=([0-3])")
 
@@ -236,9 +239,13 @@ class Server:
         self._check_preconditions(request)
         if request.code == Code.IPATCH and not request.path:
             return await self._write_composite(request)
-        if request.path in {(), WELL_KNOWN_CORE} or request.code not in {Code.PUT, Code.POST}:
+        if request.path in {(), WELL_KNOWN_CORE} or request.code not in _CHANGING:
             raise Refusal(Code.METHOD_NOT_ALLOWED)
         target = tree.locate(self._port, request.path)
+        if request.code == Code.DELETE:
+            return await self._delete(request, target)
+        if request.code == Code.POST and len(target.path) == 1:
+            return await self._create(request, target)
         if request.code == Code.PUT and request.query and not _has_content(request):
             return self._write_attributes(request, target)
         command = (
@@ -248,6 +255,23 @@ class Server:
         )
         await self._port.execute(command)
         return Response(Code.CHANGED)
+
+    async def _create(self, request: Request, target: Target) -> Response:
+        _check_query(request)
+        taken = {r.path[1] for r in self._port.resources(target.device.id, target.path)}
+        free = next(number for number in itertools.count() if number not in taken)
+        path, values = content.parse_new(
+            request.payload, request.content_format, target, self._port.registry, free
+        )
+        origin = f"coap {request.origin}"
+        await self._port.execute(Create(target.device.id, path, values, origin))
+        name = Target(target.device, path).name
+        return Response(Code.CREATED, location=tuple(name.split("/")[1:]))
+
+    async def _delete(self, request: Request, target: Target) -> Response:
+        _check_query(request)
+        await self._port.execute(Delete(target.device.id, target.path, f"coap {request.origin}"))
+        return Response(Code.DELETED)
 
     async def _write_composite(self, request: Request) -> Response:
         _check_query(request)

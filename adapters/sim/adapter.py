@@ -13,8 +13,8 @@ from typing import Annotated, ClassVar, assert_never
 
 from pydantic import Field
 
-from gateway.errors import Unreachable
-from gateway.events import Command, Execute, Outcome, Reading, Sighting, Write
+from gateway.errors import NotAllowed, Unreachable
+from gateway.events import Command, Create, Delete, Execute, Outcome, Reading, Sighting, Write
 from gateway.model import DeviceId, Path, Value
 from gateway.ports import Duration, Section, SouthPort
 
@@ -82,6 +82,8 @@ class _Thermometer:
             case Execute(path=path):
                 self._extremes = None
                 self.switch = self.switch and path != REBOOT
+            case Create() | Delete():
+                raise NotAllowed("a virtual thermometer has the objects that it has")
             case _:
                 assert_never(command)
 

@@ -15,6 +15,8 @@ from adapters.sim.coap_node import Content
 
 TEXT, LINKS, SENML_JSON, SENML_CBOR, TLV, LWM2M_JSON = 0, 40, 110, 112, 11542, 11543
 
+_LABELS = ("v", "vb", "vs")
+
 Simple = bool | int | float | str
 
 
@@ -33,6 +35,8 @@ class Objects:
     writable: frozenset[str] = frozenset()
     text: bool = True
     """Whether single values are given as text; some nodes speak only structured formats."""
+    creatable: frozenset[str] = frozenset()
+    """Objects (`/3340`) of which instances are made and removed, by SenML JSON."""
     stuck: frozenset[str] = frozenset()
     """What takes writes and does not change."""
     others: Mapping[str, str] = field(default_factory=dict)
@@ -83,6 +87,17 @@ class Objects:
         if place in self.executes and method == coap.POST:
             self.executed.append((place, payload.decode()))
             return Content(coap.CHANGED)
+        if method == coap.POST and place in self.creatable and content_format == SENML_JSON:
+            for record in json.loads(payload):
+                name = (record.get("bn", "") + record["n"]).removeprefix(self.root)
+                self.values[name] = next(record[label] for label in _LABELS if label in record)
+            return Content(coap.CREATED)
+        if method == coap.DELETE:
+            if place.rsplit("/", 1)[0] not in self.creatable:
+                return Content(coap.METHOD_NOT_ALLOWED)
+            for name in [name for name in self.values if name.startswith(f"{place}/")]:
+                del self.values[name]
+            return Content(coap.DELETED)
         if place not in self.values:
             return Content(coap.NOT_FOUND)
         if place not in self.writable or method != coap.PUT:

@@ -22,7 +22,7 @@ from adapters.sim.ipso import LINKS, LWM2M_JSON, SENML_CBOR, SENML_JSON, TLV, Ob
 from adapters.sim.mesh import Mesh
 from adapters.sim.node import Profile
 from gateway.errors import NotAllowed, NotFound
-from gateway.events import Execute, Outcome, State, Write
+from gateway.events import Create, Delete, Execute, Outcome, State, Write
 from gateway.model import Path
 from tests.lowpan.mesh_bench import (
     DEADLINE_S,
@@ -251,6 +251,27 @@ async def test_a_definition_maps_writes_back_to_the_nodes_own_path(tmp_path: Fil
         write = Write(device_of(ND), {dimmer: 75}, "test")
         assert await gateway.hub.commander.execute(write) == Outcome(confirmed=True)
         assert objects.values["/position"] == 750
+
+
+async def test_an_instance_is_made_and_removed_where_the_node_can() -> None:
+    mesh, gateway = Mesh(), Gateway(ND)
+    objects = Objects(
+        {"/3303/0/5700": 21.5, "/3340/0/5521": 5.0},
+        formats=(110,),
+        creatable=frozenset({"/3340"}),
+    )
+    add(mesh, ND, Profile.ND, objects)
+    async with mesh.running() as rcp, gateway.running(f"spinel+hdlc://{rcp.path}"):
+        await gateway.until(lambda: gateway.value(ND, Path(3340, 0, 5521)) == 5.0, "the timer")
+        execute, device, new = gateway.hub.commander.execute, device_of(ND), Path(3340, 3)
+        timer = {Path(*new, 5521): 2.5}
+        assert await execute(Create(device, new, timer, "test")) == Outcome(confirmed=True)
+        await gateway.until(lambda: gateway.value(ND, Path(*new, 5521)) == 2.5, "the new timer")
+        assert await execute(Delete(device, new, "test")) == Outcome(confirmed=True)
+        assert gateway.value(ND, Path(*new, 5521)) is None
+        assert objects.values == {"/3303/0/5700": 21.5, "/3340/0/5521": 5.0}
+        with pytest.raises(NotAllowed):
+            await execute(Delete(device, Path(3303, 0), "test"))
 
 
 async def test_a_long_text_goes_to_a_node_two_hops_away_in_blocks() -> None:

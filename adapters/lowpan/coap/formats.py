@@ -34,6 +34,7 @@ class Method(IntEnum):
     GET = 1
     POST = 2
     PUT = 3
+    DELETE = 4
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,9 @@ class Plan:
     fixed: Mapping[Path, Value | None] = field(default_factory=dict)
     format: Format | None = None
     """The structured format that the node speaks."""
+    creates: Callable[[Path, Mapping[Path, Value]], Request] | None = None
+    deletes: Callable[[Path], Request] | None = None
+    """Make the request that creates or deletes; None where a definition says what there is."""
 
 
 class IpsoTree:
@@ -110,6 +113,8 @@ class IpsoTree:
             self.resource,
             dict.fromkeys(executables),
             structured,
+            lambda path, values: self._create(path, values, structured),
+            self._delete,
         )
 
     def _is_reading(self, path: Path) -> bool:
@@ -128,6 +133,17 @@ class IpsoTree:
     def _write(self, path: Path, value: Value, to: Format) -> Request:
         payload = self._reader.write({path: value}, path, to)
         return Request(Method.PUT, self._uri(path), content_format=to, payload=payload)
+
+    def _create(
+        self, path: Path, values: Mapping[Path, Value], structured: Format | None
+    ) -> Request:
+        spoken = structured or Format.TLV
+        payload = self._reader.write(values, path.upto(1), spoken)
+        uri = self._uri(path.upto(1))
+        return Request(Method.POST, uri, content_format=spoken, payload=payload)
+
+    def _delete(self, path: Path) -> Request:
+        return Request(Method.DELETE, self._uri(path))
 
     def _execute(self, path: Path, arguments: str) -> Request:
         text = Format.TEXT if arguments else None

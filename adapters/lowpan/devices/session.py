@@ -23,10 +23,11 @@ from gateway.errors import (
     CommandError,
     DecodeError,
     DeviceRefused,
+    NotAllowed,
     TimedOut,
     Unreachable,
 )
-from gateway.events import Command, Execute, Outcome, Reading, Write
+from gateway.events import Command, Create, Delete, Execute, Outcome, Reading, Write
 from gateway.model import DeviceId, Path, Value, eui64
 from gateway.ports import SouthPort
 
@@ -146,9 +147,26 @@ class Session:
             case Execute(path=path) if path == REBOOT and self._is_made_up:
                 self.restart()
                 return Outcome()
+            case Create() | Delete():
+                return await self._reshape(self._plan, command)
             case Execute(path=path, arguments=arguments):
                 await self._client.ask(self.place.peer, self._plan.executes(path, arguments))
                 return Outcome(confirmed=True)
+
+    async def _reshape(self, plan: Plan, command: Create | Delete) -> Outcome:
+        """Has the node make or remove an instance; the node is explored anew afterwards."""
+        if plan.creates is None or plan.deletes is None:
+            raise NotAllowed("the device has the objects that its definition says")
+        if isinstance(command, Delete):
+            await self._client.ask(self.place.peer, plan.deletes(command.path))
+            self._port.withdraw(self.device, command.path)
+        else:
+            request = plan.creates(command.path, command.values)
+            await self._client.ask(self.place.peer, request)
+            for path, value in command.values.items():
+                await self._shows(plan, path, value)
+        self.restart()
+        return Outcome(confirmed=True)
 
     # --- following ------------------------------------------------------------------------------
 
