@@ -236,6 +236,7 @@ class Hub:
             strangers=list(reversed(self.admission.strangers.values())),
             counters=dict(self.counters),
             join_window_s=self.admission.remaining_s(),
+            unsaved=len(self.journal),
         )
 
     # --- the clock ------------------------------------------------------------------------------

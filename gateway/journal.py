@@ -107,6 +107,10 @@ class Journal:
         self._moved: set[str] = set()
         self._unsaved: deque[Entry] = deque()
 
+    def __len__(self) -> int:
+        """How many changes are not on disk yet."""
+        return len(self._unsaved)
+
     def record(self, reading: Reading, *, changed: bool = True) -> Entry | None:
         """Adds a change and gives its entry; None where nothing is to be kept of it."""
         if reading.value is None or not self.retention.entries:

@@ -38,7 +38,7 @@ class AdapterState:
 @dataclass(frozen=True, slots=True)
 class Overview:
     """Everything but the devices. `absent` are listed and were never seen; strangers, latest first,
-    were seen and are not bridged.
+    were seen and are not bridged; `unsaved` changes are in the journal, but not on disk yet.
     """
 
     adapters: Sequence[AdapterState]
@@ -46,3 +46,4 @@ class Overview:
     strangers: Sequence[Stranger]
     counters: Mapping[str, int]
     join_window_s: float
+    unsaved: int = 0

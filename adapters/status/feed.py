@@ -40,6 +40,9 @@ KEEP_ALIVE_S = 15.0
 WRITE_TIMEOUT_S = 20.0
 """A browser that takes nothing for so long is gone or asleep; it comes back by itself."""
 
+EVENT_STREAM = {"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
+"""nginx passes on at once what says so."""
+
 LOOK_INTERVAL_S = 1.0
 """How often adapters, join window and log are looked at: these have no events."""
 
@@ -130,7 +133,7 @@ class Feed:
             return reply({"error": f"{MAX_BROWSERS} pages are open already"}, 503)
         shows = request.query.get("device")
         browser = Browser(DeviceId(shows) if shows else None)
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        response = web.StreamResponse(headers=EVENT_STREAM)
         browser.note(self._everything(browser))
         self._browsers.add(browser)
         try:

@@ -98,6 +98,7 @@ class GatewayCollector(Collector):
         yield from (devices, events)
         yield _gauge("strangers", "Devices seen that are not bridged.", len(overview.strangers))
         yield _gauge("absent_devices", "Devices listed, but never seen.", len(overview.absent))
+        yield _gauge("journal_unsaved", "Changes that are not on disk yet.", overview.unsaved)
         yield _gauge("join_window_seconds", "Until the window closes.", overview.join_window_s)
 
 

@@ -4,9 +4,14 @@ import socket
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
 
+from adapters.status.api import Api
+from adapters.status.door import is_loopback
 from tests.daemon import DEADLINE_S
-from tests.status.conftest import ATTIC, CELLAR, Page
+from tests.fakes import HubBench
+from tests.status.conftest import ATTIC, CELLAR, TOKEN, Page
 
 
 def test_a_device_is_shown_in_one_line_with_its_main_value(page: Page) -> None:
@@ -82,6 +87,27 @@ def test_nothing_is_done_without_the_token(page: Page, token: str) -> None:
     refused = page.act("permit", token, seconds=60)
     assert (refused.status, refused.headers["WWW-Authenticate"]) == (401, "Bearer")
     assert page.get("/api/overview").json["joinUntil"] is None
+
+
+async def test_the_token_is_not_taken_where_others_can_read_it_on_its_way(
+    bench: HubBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapters.status.api.is_loopback", lambda _: False)
+    app = web.Application()
+    app.add_routes(Api(bench.north, TOKEN).routes())
+    async with TestClient(TestServer(app)) as client:
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        refused = await client.post("/api/permit", json={"seconds": 60}, headers=headers)
+        assert refused.status == 403
+        assert "reverse proxy with TLS" in (await refused.json())["error"]
+
+
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [("127.0.0.1", True), ("::1", True), ("10.0.0.7", False), ("fe80::1%eth0", False)],
+)
+def test_this_machine_is_told_from_others(host: str, local: bool) -> None:
+    assert is_loopback(host) == local
 
 
 @pytest.mark.parametrize("body", [b"", b"[1]", b"{", b"[" * 10_000])

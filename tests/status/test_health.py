@@ -55,6 +55,7 @@ def test_an_adapter_that_is_not_there_is_not_found(page: Page) -> None:
         r'border_gateway_adapter_restarts_total{adapter="status"} 0\.0',
         r'border_gateway_outbox_events{adapter="status"} \d+\.0',
         r"border_gateway_strangers 1\.0",
+        r"border_gateway_journal_unsaved \d+\.0",
         r"border_gateway_event_loop_lag_seconds \d.*",
         r"process_resident_memory_bytes \d.*",
     ],

@@ -1,7 +1,7 @@
 // The overview: join window, adapters, devices, who is not bridged, the log.
 
 import { act, unlocked } from "./acting.js";
-import { $, battery, clock, dot, el, keyed, nameOf, nothing, now, plural, put, signal, since, unitText, valueText } from "./parts.js";
+import { $, battery, clock, dot, el, keyed, nameOf, nothing, now, plural, put, sentence, signal, since, unitText, valueText } from "./parts.js";
 import { spark } from "./plot.js";
 import { ask, points } from "./series.js";
 
@@ -37,8 +37,9 @@ function renderAdapters(adapters) {
       node.className = a.state;
       put(head, [a.name, a.state, a.restarts], () => [dot(CONDITIONS[a.state]), el("strong", {}, a.name),
         el("span", { class: "state" }, a.restarts ? `${a.state}, ${plural(a.restarts, "restart")}` : a.state)]);
-      put(reason, a.reason, () => a.reason);
-      reason.title = a.reason;
+      const said = sentence(a.reason.replace(/^(failed|running): /, ""));
+      put(reason, said, () => said);
+      reason.title = said;
     };
     return node;
   });

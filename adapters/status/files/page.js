@@ -6,6 +6,8 @@ import { addLog, renderHome } from "./home.js";
 import { $, ago, dot, el, plural, put, setClock } from "./parts.js";
 import { forget, remember } from "./series.js";
 
+const UNSEEN_MS = 60_000;
+
 const state = {
   live: false,     // whether the stream is there
   told: false,     // whether it has told everything once
@@ -118,6 +120,13 @@ onUnlock(schedule);
 addEventListener("hashchange", route);
 addEventListener("resize", schedule);
 $("search").addEventListener("input", schedule);
+// A page that nobody sees needs no stream, and browsers allow six to one server.
+let leaving = 0;
+addEventListener("visibilitychange", () => {
+  clearTimeout(leaving);
+  if (document.hidden) leaving = setTimeout(() => { source?.close(); source = null; state.live = false; }, UNSEEN_MS);
+  else if (!source) connect();
+});
 setInterval(() => {
   for (const time of document.querySelectorAll("time.ago")) time.textContent = ago(Number(time.dataset.at));
   schedule();

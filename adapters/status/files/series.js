@@ -3,6 +3,7 @@
 import { now } from "./parts.js";
 
 const HOUR = 3600;
+const AGAIN_MS = 30_000; // after an answer that did not come
 const APART = 5; // seconds between the points of a measurement: two pixels of the widest plot
 
 const known = new Map(); // "id path" -> [[seconds, number], ...]
@@ -45,7 +46,7 @@ async function next() {
       known.set(key, [...told.filter(([at]) => at < first), ...live]);
       then();
     } catch {
-      asked.delete(key); // asked again when it is shown again
+      setTimeout(() => asked.delete(key), AGAIN_MS); // then asked again, if it is still shown
     }
   }
   asking = false;
