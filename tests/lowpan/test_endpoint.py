@@ -1,9 +1,12 @@
 """Whatever datagrams come from the mesh, the CoAP endpoint does not break, and asks patiently."""
 
 import asyncio
+import json
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path as File
+from typing import Any
 
 import pytest
 
@@ -86,6 +89,16 @@ async def test_no_datagram_breaks_the_endpoint() -> None:
         assert answer.code == coap.CONTENT
 
 
+VECTORS = [
+    v
+    for v in json.loads((File(__file__).parents[1] / "data/lwm2m-vectors.json").read_text())[
+        "vectors"
+    ]
+    if v["area"] == "registration"
+]
+NOT_OFFERED = {"reg-bootstrap-request", "rd-endpoint-lookup"}
+"""The mesh has no bootstrap server, and nodes do not look each other up at the gateway."""
+
 # What Contiki-NG's lwm2m-ipso-objects sent to `prefix::1`, recorded.
 REGISTER = bytes.fromhex(
     "4002dc52b27264496c776d326d3d312e300d0565703d436f6e74696b692d4e472d54657374056c743d3330"
@@ -105,6 +118,25 @@ async def test_contikis_recorded_registration_is_accepted_and_shows_its_objects(
         layout = read_layout(registration.links, lwm2m=True)
         assert layout is not None
         assert layout.instances == (Path(3, 0), Path(3303, 0))
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=lambda v: v["id"])
+async def test_registrations_of_the_specifications_are_answered_as_they_say(
+    vector: dict[str, Any],
+) -> None:
+    async with bench() as made:
+        made.links.set_result(parse("</3303/0/5700>"))
+        made.receive(request(coap.POST, "/rd?ep=example-client&lwm2m=1.1&lt=86400", mid=1))
+        location = (await made.answer()).all(coap.LOCATION_PATH)
+        path = vector["path"].replace("/rd/5a3f", b"/".join([b"", *location]).decode())
+        code = {"GET": coap.GET, "POST": coap.POST, "DELETE": coap.DELETE}[vector["method"]]
+        text = vector.get("text", "") if code == coap.POST else ""
+        made.receive(request(code, f"{path}?{vector['query']}", mid=2, payload=text.encode()))
+        answer = await made.answer()
+        expected = "4.04" if vector["id"] in NOT_OFFERED else vector["expect_code"]
+        assert f"{answer.code >> 5}.{answer.code & 31:02}" == expected
+        if vector["method"] == "POST" and vector["expect_code"] == "2.01":
+            assert answer.all(coap.LOCATION_PATH)[0] == b"rd"
 
 
 async def test_an_answer_comes_from_the_address_that_was_asked() -> None:
