@@ -161,16 +161,20 @@ class Commander:
         return self._rules().treatment(command.device, path).raw(value, whole=whole)
 
     def _check(self, command: Command, path: Path, needed: Operations) -> Value | None:
-        """The resource's present value, if it exists, can do this and is enabled for it."""
+        """The resource's present value, if it exists, can do this and is enabled for it.
+
+        An array that exists may get further elements.
+        """
         resource = self._store.resource(command.device, path)
         definition = self._registry.resource(path[0], path[2]) if len(path) > 2 else None
-        if resource is None or definition is None:
+        is_element = len(path) == 4 and self._has(command, path.upto(3))
+        if definition is None or (resource is None and not is_element):
             raise NotFound(f"{command.device} has no resource {path}")
         if needed not in definition.operations:
             verb = "executed" if needed is Operations.EXECUTE else "written"
             raise NotAllowed(f"{path} ({definition.name}) cannot be {verb}")
         self._check_rights(command, path)
-        return resource.value
+        return resource.value if resource else None
 
     def _check_rights(self, command: Command, path: Path) -> None:
         if not self._rules().of(command.device).allows_writing(path):

@@ -254,7 +254,17 @@ class Server:
             else self._write(request, target)
         )
         await self._port.execute(command)
+        if isinstance(command, Write) and request.code == Code.PUT:
+            await self._delete_others(target, command)
         return Response(Code.CHANGED)
+
+    async def _delete_others(self, target: Target, written: Write) -> None:
+        """Takes away what an array that was replaced as a whole has no more."""
+        if tree.is_array(self._port, target):
+            for resource in self._port.resources(target.device.id, target.path):
+                if resource.path not in written.values:
+                    gone = Delete(target.device.id, resource.path, written.origin)
+                    await self._port.execute(gone)
 
     async def _create(self, request: Request, target: Target) -> Response:
         _check_query(request)

@@ -8,7 +8,7 @@ import pytest
 from adapters.coap.messages import Code, Format, Option, Request, Response
 from adapters.coap.server import Server
 from gateway.errors import NotAllowed
-from gateway.events import Create, Delete
+from gateway.events import Command, Create, Delete, Write
 from gateway.model import Path, Value
 from gateway.policy import DeviceRule
 from tests.coap.peers import Served, coap_client
@@ -108,6 +108,46 @@ async def test_a_delete_reaches_the_device_if_it_may(
     assert (await ask(server, Code.DELETE, path)).code == code
     wanted = [Delete(METER, Path(3311, 0), "coap ")] if code == Code.DELETED else []
     assert home.adapter.commands == wanted
+
+
+TEXTS = Path(3349, 0, 5912)
+ONE, TWO, THREE = (Path(*TEXTS, number) for number in range(3))
+
+
+@pytest.mark.parametrize(
+    ("code", "path", "form", "payload", "commands"),
+    [
+        (Code.PUT, f"{TEXTS}/1", Format.TEXT, b"x", [Write(METER, {TWO: "x"}, "coap ")]),
+        (
+            Code.POST,
+            f"{TEXTS}",
+            JSON,
+            b'[{"n":"/light/3349/0/5912/2","vs":"c"}]',
+            [Write(METER, {THREE: "c"}, "coap ")],
+        ),
+        (
+            Code.PUT,
+            f"{TEXTS}",
+            TLV,
+            bytes.fromhex("a3171841007a"),
+            [Write(METER, {ONE: "z"}, "coap "), Delete(METER, TWO, "coap ")],
+        ),
+        (Code.DELETE, f"{TEXTS}/1", None, b"", [Delete(METER, TWO, "coap ")]),
+    ],
+)
+async def test_an_array_is_merged_by_post_and_replaced_by_put(
+    server: Server,
+    home: HubBench,
+    code: Code,
+    path: str,
+    form: Format | None,
+    payload: bytes,
+    commands: list[Command],
+) -> None:
+    home.say({ONE: "a", TWO: "b"}, METER)
+    answer = await ask(server, code, f"/light{path}", form, payload)
+    assert answer.code in {Code.CHANGED, Code.DELETED}
+    assert home.adapter.commands == commands
 
 
 @pytest.mark.parametrize(
