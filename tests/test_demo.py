@@ -43,10 +43,11 @@ class Demo:
 
 
 @contextlib.contextmanager
-def running_demo(path: str | None = None) -> Iterator[Demo]:
+def running_demo(*more: str, path: str | None = None) -> Iterator[Demo]:
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PATH": path or os.environ["PATH"]}
+    words = ("demo", "--coap-port", "0", "--status-port", "0", *more)
     process = subprocess.Popen(
-        [sys.executable, "-m", "gateway", "demo", "--coap-port", "0", "--status-port", "0"],
+        [sys.executable, "-m", "gateway", *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -8,11 +8,14 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Mapping
-from typing import Annotated, ClassVar, assert_never
+from collections.abc import Mapping, Sequence
+from pathlib import Path as FilePath
+from typing import Annotated, ClassVar, Protocol, assert_never
 
 from pydantic import Field
 
+from adapters.sim.recorded import RecordedDevice
+from gateway import bundle
 from gateway.errors import NotAllowed, Unreachable
 from gateway.events import Command, Create, Delete, Execute, Outcome, Reading, Sighting, Write
 from gateway.model import DeviceId, Path, Value
@@ -46,6 +49,21 @@ class SimSection(Section):
     """How many there are: sim:0000000000000001, sim:0000000000000002, ..."""
     interval: Duration = 1.0
     """How often each of them measures."""
+    replay: FilePath | None = Field(None, examples=["/root/report.zip"])
+    """Instead of these, the devices of a bug report (border-gateway diagnostics), as they were."""
+
+
+class _Device(Protocol):
+    """A virtual device."""
+
+    id: DeviceId
+    name: str
+
+    def report(self, port: SouthPort) -> None:
+        """Says what there is to say now."""
+
+    def obey(self, command: Command) -> None:
+        """Carries out a command that the hub has checked."""
 
 
 class _Thermometer:
@@ -53,6 +71,7 @@ class _Thermometer:
 
     def __init__(self, number: int) -> None:
         self.id = DeviceId(f"sim:{number:016x}")
+        self.name = f"Virtual {number:04x}"
         self.switch = False
         self._number = number
         self._extremes: tuple[float, float] | None = None
@@ -74,8 +93,11 @@ class _Thermometer:
             **ABOUT,
         }
 
+    def report(self, port: SouthPort) -> None:
+        at = time.time()
+        port.report([Reading(self.id, p, v, at) for p, v in self.measure(at).items()])
+
     def obey(self, command: Command) -> None:
-        """Carries out a command that the hub has checked."""
         match command:
             case Write():
                 self.switch = bool(command.values.get(SWITCH, self.switch))
@@ -89,23 +111,24 @@ class _Thermometer:
 
 
 class Sim:
-    """Virtual thermometers that report at a fixed interval and obey at once."""
+    """Virtual devices that report at a fixed interval and obey at once."""
 
     Config: ClassVar[type[Section]] = SimSection
 
     def __init__(self, config: SimSection, port: SouthPort) -> None:
-        self._interval_s = config.interval
+        self._config = config
         self._port = port
-        self._devices = {d.id: d for d in map(_Thermometer, range(1, config.devices + 1))}
+        self._devices: Mapping[DeviceId, _Device] = {}
 
     async def run(self) -> None:
-        """Reports until cancelled."""
+        """Reports until cancelled; AdapterError if there is nothing to replay."""
+        self._devices = {device.id: device for device in await self._made()}
         self._port.status(f"running with {len(self._devices)} virtual devices")
         while True:
             for device in self._devices.values():
-                if self._port.seen(Sighting(device.id, f"Virtual {device.id[-4:]}")):
-                    self._report(device)
-            await asyncio.sleep(self._interval_s)
+                if self._port.seen(Sighting(device.id, device.name)):
+                    device.report(self._port)
+            await asyncio.sleep(self._config.interval)
 
     async def execute(self, command: Command) -> Outcome:
         """Obeys, and reports the new state at once."""
@@ -113,9 +136,11 @@ class Sim:
         if device is None:
             raise Unreachable(f"[sim] has only {len(self._devices)} devices now")
         device.obey(command)
-        self._report(device)
+        device.report(self._port)
         return Outcome(confirmed=True)
 
-    def _report(self, device: _Thermometer) -> None:
-        at = time.time()
-        self._port.report([Reading(device.id, p, v, at) for p, v in device.measure(at).items()])
+    async def _made(self) -> Sequence[_Device]:
+        if file := self._config.replay:
+            recorded = await asyncio.to_thread(bundle.devices, file, self._port.registry)
+            return [RecordedDevice(each) for each in recorded]
+        return [_Thermometer(number) for number in range(1, self._config.devices + 1)]

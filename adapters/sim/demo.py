@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,33 +48,50 @@ STOP_TIMEOUT_S = 8.0
     show_default=True,
     help="Where the status page is served; another port is taken if this one is not free.",
 )
-def command(coap_port: int, status_port: int) -> None:
+@click.option(
+    "--replay",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Show the devices of a bug report (border-gateway diagnostics), and nothing else.",
+)
+def command(coap_port: int, status_port: int, replay: Path | None) -> None:
     """Bridge virtual devices with the real daemon, and print command lines to try."""
     coap = demo_setup.free_port(coap_port)
     status = demo_setup.free_port(status_port, socket.SOCK_STREAM)
-    asyncio.run(_demo(demo_setup.Ports(coap, status)))
+    asyncio.run(_demo(demo_setup.Ports(coap, status), replay))
 
 
-async def _demo(ports: demo_setup.Ports) -> None:
+async def _demo(ports: demo_setup.Ports, replay: Path | None) -> None:
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     async with contextlib.AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="border-gateway-")))
         click.echo("Starting virtual devices and servers ...")
-        devices = await _devices(stack)
-        radio = await stack.enter_async_context(demo_mesh())
-        devices += demo_setup.NODES
-        server = await _xmpp_server(stack)
-        demo_setup.write(folder, devices, ports, radio, server)
+        if replay:
+            devices = demo_setup.write_replay(folder, replay, ports)
+            lines = demo_setup.replay_lines(folder, ports)
+        else:
+            devices, lines = await _virtual(stack, folder, ports)
         await stack.enter_async_context(_daemon(folder))
-        showing = asyncio.create_task(_show(folder, devices, ports, server))
+        showing = asyncio.create_task(_show(folder, devices, lines))
         stopped = asyncio.create_task(stopping.wait())
         await asyncio.wait({showing, stopped}, return_when=asyncio.FIRST_COMPLETED)
         click.echo("\nStopping ...")
         showing.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await showing
+
+
+async def _virtual(
+    stack: contextlib.AsyncExitStack, folder: Path, ports: demo_setup.Ports
+) -> tuple[Sequence[Listed], str]:
+    """Starts radios, devices and a server; gives the devices, and what to print about them."""
+    devices = await _devices(stack)
+    radio = await stack.enter_async_context(demo_mesh())
+    devices += demo_setup.NODES
+    server = await _xmpp_server(stack)
+    demo_setup.write(folder, devices, ports, radio, server)
+    return devices, demo_setup.command_lines(folder, devices, ports, server)
 
 
 async def _devices(stack: contextlib.AsyncExitStack) -> list[Listed]:
@@ -116,12 +133,7 @@ async def _daemon(folder: Path) -> AsyncIterator[None]:
             await daemon.wait()
 
 
-async def _show(
-    folder: Path,
-    devices: list[Listed],
-    ports: demo_setup.Ports,
-    server: ThrowawayProsody | None,
-) -> None:
+async def _show(folder: Path, devices: Sequence[Listed], lines: str) -> None:
     control = folder / demo_setup.SOCKET
     try:
         async with asyncio.timeout(START_TIMEOUT_S):
@@ -130,7 +142,7 @@ async def _show(
     except TimeoutError:
         click.echo("The devices were not bridged in time; see the lines above.", err=True)
         return
-    click.echo(demo_setup.command_lines(folder, devices, ports, server))
+    click.echo(lines)
     async for line in _answers(control, {"do": "watch", "target": None}):
         if "device" in line:
             click.echo(f"{line['device']['prefix']} is {line['device']['state']}")

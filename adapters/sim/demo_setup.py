@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import shutil
 import socket
@@ -13,6 +14,10 @@ from pathlib import Path
 from adapters.sim.mesh_demo import HALL, LAMP, WINDOW
 from adapters.sim.mesh_demo import SOCKET as SOCKET_NODE
 from adapters.sim.prosody import DOMAIN, ThrowawayProsody
+from gateway import bundle
+from gateway.ddf import load_folder
+from gateway.model import printable
+from gateway.registry import Registry
 
 SOCKET = "control.sock"
 COAP_PORT = 5683
@@ -85,8 +90,7 @@ def write(
     lines = ["[gateway]", f'socket = "{folder / SOCKET}"', 'log = "warning"']
     lines += ["[sim]"] if THERMOMETER in devices else ["[ble]", f'sleepy = ["{REMOTE.id}"]']
     lines += ["[lowpan]", f'radio = "spinel+hdlc://{radio}"', 'poll = "10s"']
-    lines += ["[coap]", f'listen = ["127.0.0.1:{ports.coap}", "[::1]:{ports.coap}"]']
-    lines += ["[status]", f'listen = ["127.0.0.1:{ports.status}"]']
+    lines += _listeners(ports)
     if server:
         _password_file(folder).write_text(ACCOUNTS[GATEWAY])
         lines += [
@@ -103,6 +107,59 @@ def write(
         lines += [f'name = "{device.name}"']
         lines += [f'writable = ["{device.writable}"]'] if device.writable else []
     (folder / "gateway.toml").write_text("\n".join(lines) + "\n")
+
+
+def write_replay(folder: Path, file: Path, ports: Ports) -> Sequence[Listed]:
+    """Writes the configuration that shows a bug report's devices; gives those that have values."""
+    objects = folder / "objects"
+    objects.mkdir()
+    for name, data in bundle.objects(file).items():
+        (objects / name).write_bytes(data)
+    registry = Registry.builtin()
+    load_folder(objects, registry)
+    devices = {device.id: device for device in bundle.devices(file, registry)}
+    lines = ["[gateway]", f'socket = "{folder / SOCKET}"', 'log = "warning"']
+    lines += [f'definitions = "{objects}"', "[sim]", f"replay = {_quoted(str(file.absolute()))}"]
+    lines += [*_listeners(ports)]
+    for device in devices.values():
+        lines += ["[[device]]", f'id = "{device.id}"', f'prefix = "{device.prefix}"']
+        lines += [f"name = {_quoted(printable(device.name))}", "writable = true"]
+    (folder / "gateway.toml").write_text("\n".join(lines) + "\n")
+    return [
+        Listed(device.id, device.prefix, device.name, str(shown)[1:])
+        for device in devices.values()
+        if (shown := next((p for p, (v, _) in device.values.items() if v is not None), None))
+    ]
+
+
+def replay_lines(folder: Path, ports: Ports) -> str:
+    """What to paste into a second terminal about a bug report's devices."""
+    own = _own("--socket", str(folder / SOCKET))
+    return "\n".join([
+        "",
+        f"The status page is at http://127.0.0.1:{ports.status}/",
+        "Paste these into a second terminal.",
+        "",
+        "  Who is there:",
+        f"    {own} devices",
+        "  What there is:",
+        f"    {_coap_tool().get} coap://127.0.0.1:{ports.coap}/.well-known/core",
+        "",
+        "A line a change follows, until Ctrl-C.",
+        "",
+    ])  # fmt: skip
+
+
+def _listeners(ports: Ports) -> Sequence[str]:
+    return [
+        *("[coap]", f'listen = ["127.0.0.1:{ports.coap}", "[::1]:{ports.coap}"]'),
+        *("[status]", f'listen = ["127.0.0.1:{ports.status}"]'),
+    ]
+
+
+def _quoted(text: str) -> str:
+    """A text as TOML; JSON's is one, without DEL."""
+    return json.dumps(printable(text, 4096), ensure_ascii=False)
 
 
 def command_lines(

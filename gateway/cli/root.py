@@ -10,7 +10,7 @@ from pathlib import Path as FilePath
 import click
 
 from gateway import __version__
-from gateway.cli import completion, configuration, daemon, devices, state, values
+from gateway.cli import completion, configuration, daemon, devices, diagnostics, state, values
 from gateway.errors import ConfigError, GatewayError
 from gateway.sections import DEFAULT_SOCKET
 
@@ -56,6 +56,7 @@ for each in (
     *(daemon.run, daemon.reload, daemon.log, configuration.check, configuration.config),
     *(devices.devices, devices.permit, devices.name, devices.forget),
     *(values.get, values.set_, values.exec_, values.watch, state.backup, state.restore),
+    diagnostics.diagnostics,
     completion.completion,
 ):
     cli.add_command(each)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict
 from pathlib import Path as FilePath
 
 import click
 
+from gateway import private_file
 from gateway.cli.options import json_option, state_option
 from gateway.cli.show import say
 from gateway.client import backup as received
-from gateway.errors import GatewayError
 
 
 @click.command()
@@ -21,16 +20,7 @@ from gateway.errors import GatewayError
 def backup(socket_file: FilePath, file: FilePath, as_json: bool) -> None:
     """Write prefixes, names and last values of the running daemon to a FILE, for restore."""
     data = received(socket_file)
-    new = file.with_name(f"{file.name}.new")
-    try:
-        new.unlink(missing_ok=True)
-        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as copy:
-            copy.write(data)
-            copy.flush()
-            os.fsync(copy.fileno())
-        new.rename(file)
-    except OSError as error:
-        raise GatewayError(f"{file}: {error.strerror or error}") from None
+    private_file.write(file, data)
     done = {"file": str(file), "octets": len(data)}
     say(done, f"{file}: {len(data)} octets", as_json=as_json)
 

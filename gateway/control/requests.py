@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from gateway import logs
@@ -20,6 +21,7 @@ from gateway.events import (
     Write,
 )
 from gateway.hub import Hub
+from gateway.logs import TAIL
 from gateway.model import Path, parse_device_id
 from gateway.ports import Answering, Outbox
 from gateway.text import from_text
@@ -53,6 +55,8 @@ class Requests:
                 return self._adapter(name).answer(question)
             case {"do": "backup"}:
                 return self._backup()
+            case {"do": "diagnostics"}:
+                return self._diagnostics()
             case _:
                 return None
 
@@ -157,6 +161,17 @@ class Requests:
         self._hub.forget(device)
         return {"forgotten": device}
 
+    async def _diagnostics(self) -> AsyncGenerator[object, None]:
+        """How all is, the end of the log, and then each device with its values."""
+        yield self._devices()
+        yield [
+            f"{_time(line.at)} {line.level} {line.module}: {line.text}" for line in TAIL.since(0)
+        ]
+        for device in self._hub.store.devices():
+            if device.prefix:
+                yield self._device(device.prefix)
+                await asyncio.sleep(0)  # others have their turn
+
     async def _backup(self) -> AsyncGenerator[object, None]:
         """Says how many octets the state database has, then gives them in pieces."""
         data = await asyncio.to_thread(self._snapshot)
@@ -215,3 +230,7 @@ class Requests:
         if path is None or len(path) < 3:
             raise NotFound(f"{target} is not a resource, such as weather/3303/0/5700")
         return device, path
+
+
+def _time(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")

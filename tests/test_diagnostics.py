@@ -1,0 +1,113 @@
+"""The bundle for a bug report: what is in it, what is not, and that it plays again."""
+
+import json
+import zipfile
+from pathlib import Path as FilePath
+
+import pytest
+
+from gateway import bundle
+from gateway.errors import GatewayError
+from gateway.registry import Registry
+from tests.daemon import CORE, SIM, Daemon
+from tests.test_demo import running_demo
+
+OBJECT = """<LWM2M><Object ObjectType="MODefinition"><Name>Moisture</Name><ObjectID>26300</ObjectID>
+<ObjectURN>urn:oma:lwm2m:x:26300</ObjectURN><MultipleInstances>Multiple</MultipleInstances>
+<Mandatory>Optional</Mandatory><Resources><Item ID="1"><Name>Level</Name>
+<Operations>R</Operations><MultipleInstances>Single</MultipleInstances>
+<Mandatory>Mandatory</Mandatory><Type>Float</Type><RangeEnumeration></RangeEnumeration>
+<Units>%</Units></Item></Resources></Object></LWM2M>"""
+
+PRIVATE = """
+[xmpp]
+jid = "gw@farm.example.net"
+host = "127.0.0.1"
+port = 1
+password_file = "{folder}/password"
+
+[[device]]
+id = "ble:00-24-be-80-4f-f1"
+"""
+
+
+def diagnose(daemon: Daemon, file: FilePath) -> tuple[str, dict[str, str]]:
+    """What the command prints, and the parts of the bundle."""
+    state = str(daemon.folder / "state")
+    words = ("diagnostics", str(file), "--config", str(daemon.config), "--state", state)
+    done = daemon.command(*words)
+    assert (done.returncode, done.stderr) == (0, "")
+    with zipfile.ZipFile(file) as archive:
+        return done.stdout, {name: archive.read(name).decode() for name in archive.namelist()}
+
+
+def test_a_bundle_tells_all_but_secrets_and_addresses_and_plays_in_the_demo(
+    daemon: Daemon, tmp_path: FilePath
+) -> None:
+    (tmp_path / "objects").mkdir()
+    (tmp_path / "objects" / "moisture.xml").write_text(OBJECT)
+    (tmp_path / "password").write_text("s3cr3t")
+    config = CORE.replace("[gateway]", '[gateway]\ndefinitions = "{folder}/objects"')
+    daemon.configure(config + SIM + PRIVATE)
+    daemon.command("reload")
+    daemon.until(lambda: daemon.value("attic/3303/0/5700"))
+    told, parts = diagnose(daemon, tmp_path / "report.zip")
+    assert (tmp_path / "report.zip").stat().st_mode & 0o777 == 0o600
+    assert "look before you send it" in told
+    assert "missing" not in told
+    everything = "".join(parts.values())
+    for private in ("s3cr3t", "farm.example.net", "80-4f-f1"):
+        assert private not in everything
+    assert json.loads(parts["configuration.json"])["xmpp"]["jid"].endswith("@host1.example")
+    assert "joins as /attic" in parts["log.json"]
+    assert json.loads(parts["daemon.json"])["adapters"][0]["name"] == "sim"
+    assert "xmpp" in {finding["section"] for finding in json.loads(parts["check.json"])}
+    assert json.loads(parts["report.json"])["packages"]["click"]
+    assert parts["objects/moisture.xml"] == OBJECT
+    (device,) = bundle.devices(tmp_path / "report.zip", Registry.builtin())
+    daemon.end()
+    with running_demo("--replay", str(tmp_path / "report.zip")) as demo:
+        shown = demo.paste(demo.command("Who is there"))
+        assert f"attic   Attic  {device.state.value}" in shown
+        shown = demo.paste(demo.command("Who is there") + " attic --json")
+        values = {r["path"]: r["value"] for r in json.loads(shown)["resources"]}
+        recorded = json.loads(parts["devices.json"])[0]["resources"]
+        assert {r["path"]: r["value"] for r in recorded} == values
+        assert "</attic/3303/0/5700>" in demo.paste(demo.command("What there is"))
+
+
+def test_without_a_daemon_the_bundle_says_what_is_missing(tmp_path: FilePath) -> None:
+    told, parts = diagnose(Daemon(tmp_path), tmp_path / "report.zip")
+    assert "missing: devices, values and log: no daemon runs at" in told
+    assert {"report.json", "configuration.json", "check.json"} <= parts.keys()
+    with pytest.raises(GatewayError, match=r"has no devices\.json; it was made while the daemon"):
+        bundle.devices(tmp_path / "report.zip", Registry.builtin())
+
+
+@pytest.mark.parametrize(
+    "devices",
+    [
+        "[[",
+        "[" * 100_000,
+        "5",
+        "[5]",
+        '[{"prefix": "rd"}]',
+        '[{"prefix": "a", "id": "x", "state": "odd", "resources": []}]',
+        '[{"prefix": "a", "resources": [{"path": "a/3", "value": 5}]}]',
+        '[{"prefix": "a", "resources": [{"path": 5}]}]',
+        " " * (bundle.MAX_PART + 1),
+    ],
+)
+def test_a_bundle_from_somebody_who_means_harm_is_a_clear_error(
+    devices: str, tmp_path: FilePath
+) -> None:
+    (tmp_path / "bad.zip").write_bytes(bundle.packed({bundle.DEVICES: devices}))
+    with pytest.raises(GatewayError, match=r"bad\.zip"):
+        bundle.devices(tmp_path / "bad.zip", Registry.builtin())
+
+
+def test_what_is_no_bundle_is_told(tmp_path: FilePath) -> None:
+    (tmp_path / "notes").write_text("hello")
+    done = Daemon(tmp_path).command("demo", "--replay", str(tmp_path / "notes"))
+    assert done.returncode == 1
+    assert "is no bundle of border-gateway diagnostics" in done.stderr
