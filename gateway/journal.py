@@ -196,3 +196,14 @@ class Journal:
 def order(entry: Entry) -> tuple[float, int]:
     """By the time of the measurement; those of one moment as they were told."""
     return entry.at, entry.number
+
+
+def whole_moments(entries: Sequence[Entry], limit: int) -> Sequence[Entry]:
+    """The oldest of them, about `limit`, so that no moment is shown in part.
+
+    Who got them goes on from the time of the last one.
+    """
+    if len(entries) <= limit:
+        return entries
+    cut = entries[limit].at
+    return [e for e in entries[:limit] if e.at < cut] or [e for e in entries if e.at == cut]

@@ -17,7 +17,7 @@ from gateway import journal as journal_module
 from gateway.archive import Archive
 from gateway.errors import Busy, StateError
 from gateway.events import Availability, Change, Device, Entry, Reading, State
-from gateway.journal import MAX_BATCH, Batch, Journal, Query, order
+from gateway.journal import MAX_BATCH, Batch, Journal, Query, order, whole_moments
 from gateway.model import DeviceId, ObjLink, Path, Value
 from gateway.policy import ReportRule, Retention
 from gateway.state import StateDatabase
@@ -248,6 +248,14 @@ async def test_too_many_queries_at_a_time_are_refused(
     answers = await asyncio.gather(*(disk.find() for _ in range(3)), return_exceptions=True)
     assert [isinstance(a, Busy) for a in answers] == [False, False, True]
     assert await disk.values() == [1.0]
+
+
+def test_a_moment_is_never_shown_in_part() -> None:
+    shown = [
+        [entry.at for entry in whole_moments([Entry(1, STATION, VALUE, 0, t) for t in times], 2)]
+        for times in ((1, 2), (1, 2, 3), (1, 2, 2), (1, 1, 1), (1, 1, 1, 2))
+    ]
+    assert shown == [[1, 2], [1, 2], [1], [1, 1, 1], [1, 1, 1]]
 
 
 # --- what is dropped -----------------------------------------------------------------------------

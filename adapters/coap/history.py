@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from adapters.coap.messages import Code, Format, Refusal, Request
 from gateway.errors import InvalidValue
-from gateway.events import Entry
 from gateway.senml import RELATIVE_BELOW_S
 
 MAX_RECORDS = 250
@@ -54,14 +53,3 @@ def choose(accept: Format | None) -> Format:
     if form not in FORMATS:
         raise Refusal(Code.NOT_ACCEPTABLE, "accept 110, 112 or 310 here")
     return form
-
-
-def page(entries: Sequence[Entry], limit: int = MAX_RECORDS) -> Sequence[Entry]:
-    """As many of them, the oldest first, as an answer holds; no moment is shown in part.
-
-    So the client goes on by asking from the last time that it got.
-    """
-    if len(entries) <= limit:
-        return entries
-    cut = entries[limit].at
-    return [e for e in entries[:limit] if e.at < cut] or [e for e in entries if e.at == cut]

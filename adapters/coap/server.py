@@ -29,6 +29,7 @@ from adapters.coap.observe import Observed
 from adapters.coap.tree import Target
 from gateway.errors import GatewayError, InvalidValue, NotAllowed, NotFound, WritesDisabled
 from gateway.events import Create, Delete, Device, Execute, Resource, Write
+from gateway.journal import whole_moments
 from gateway.model import GATEWAY, DeviceId, Operations, Path
 from gateway.ports import NorthPort
 
@@ -106,7 +107,7 @@ class Server:
         entries = await self._port.history(target.device.id, target.path, start, end)
         resources = [
             Resource(entry.path, entry.value, entry.at)
-            for entry in history.page(entries)
+            for entry in whole_moments(entries, history.MAX_RECORDS)
             if tree.allows(self._port.registry, entry.path, Operations.READ)
         ]
         payload = formats.write(self._items(target.device, resources), form)

@@ -1,4 +1,4 @@
-"""Ad-hoc commands (XEP-0050): devices, read, write, execute, by forms that clients can show.
+"""Ad-hoc commands (XEP-0050): devices, read, history, write, execute, by forms for clients.
 
 A command with all of its fields is done at once; else the form of what is missing is given.
 """
@@ -8,18 +8,19 @@ from __future__ import annotations
 import secrets
 import xml.etree.ElementTree as ET
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from itertools import islice
 
 from adapters.xmpp import payload
 from adapters.xmpp.access import Role
-from adapters.xmpp.control import OPERATOR, READER, Control
+from adapters.xmpp.control import OPERATOR, READER, Control, resource_of
 from adapters.xmpp.errors import StanzaError
 from adapters.xmpp.forms import Field, form, table, value_field
+from adapters.xmpp.moments import moment_text
 from adapters.xmpp.stanzas import FORM, form_values
 from gateway.errors import CommandError
-from gateway.events import Device
+from gateway.events import Device, Resource
 from gateway.model import GATEWAY, Operations
 
 COMMANDS = "http://jabber.org/protocol/commands"
@@ -65,6 +66,7 @@ class AdHoc:
         self._commands: Mapping[str, _Command] = {
             "devices": _Command("Devices", READER, (), self._devices),
             "read": _Command("Read values", READER, (device,), self._read),
+            "history": _Command("History", READER, (self._history_step,), self._history),
             "write": _Command("Write a value", OPERATOR, (where, value), self._write),
             "execute": _Command("Execute", OPERATOR, (self._execute_step,), self._execute),
         }
@@ -132,6 +134,13 @@ class AdHoc:
     def _where_step(self, asker: str, _: Values) -> Sequence[Field]:
         return [self._device_field(asker), Field("path", "Path, such as 3312/0/5850")]
 
+    def _history_step(self, asker: str, _: Values) -> Sequence[Field]:
+        return [
+            *self._where_step(asker, {}),
+            Field("from", "After (a time, or such as 2h)", value="1h", required=False),
+            Field("to", "Until (now if empty)", required=False),
+        ]
+
     def _value_step(self, asker: str, values: Values) -> Sequence[Field]:
         device = self._control.device(asker, values["device"])
         definition = self._control.target(device, values["path"], Operations.WRITE)
@@ -163,25 +172,40 @@ class AdHoc:
             "id": _name(device),
             "name": device.name,
             "state": device.availability.state.value,
-            "last_seen": _time(device.last_seen),
+            "last_seen": moment_text(device.last_seen),
             "objects": " ".join(dict.fromkeys(str(path.object) for path in paths)),
         }
 
     async def _read(self, asker: str, values: Values) -> Answer:
         device = self._control.device(asker, values["device"])
         found = self._control.resources(asker, device, values.get("path", ""))
-        lines = [self._control.line(resource) for resource in found]
-        columns = {"path": "Path", "name": "Name", "value": "Value", "time": "Time"}
-        rows = (
-            {"path": str(n.path)[1:], "name": n.label, "value": n.text, "time": _time(n.at)}
-            for n in lines
-        )
-        answer = [table(_title(device), columns, rows)]
+        answer = [self._table(device, found)]
         if device.id != GATEWAY:
             registry = self._control.port.registry
             pack = payload.values(device.id, payload.STATE, found, registry)
             answer += [pack.xml] if pack else []
         return answer
+
+    async def _history(self, asker: str, values: Values) -> Answer:
+        device = self._control.device(asker, values["device"])
+        start, end = values.get("from", ""), values.get("to", "")
+        found = await self._control.history(asker, device, values["path"], start, end)
+        if not found:
+            return [_note("info", "nothing was told in that time")]
+        port, size = self._control.port, (len(found), payload.MAX_PACK_BYTES)
+        packs = payload.history(device.id, found, port.resource, port.registry, size)
+        last = moment_text(found[-1].at)
+        note = _note("info", f"{len(found)} values; to go on: from = {last}")
+        shown = self._table(device, map(resource_of, found))
+        return [note, shown, *(pack.xml for _, pack in islice(packs, 1))]
+
+    def _table(self, device: Device, found: Iterable[Resource]) -> ET.Element:
+        columns = {"path": "Path", "name": "Name", "value": "Value", "time": "Time"}
+        rows = (
+            {"path": str(n.path)[1:], "name": n.label, "value": n.text, "time": moment_text(n.at)}
+            for n in map(self._control.line, found)
+        )
+        return table(_title(device), columns, rows)
 
     async def _write(self, asker: str, values: Values) -> Answer:
         device = self._control.device(asker, values["device"])
@@ -227,10 +251,3 @@ def _name(device: Device) -> str:
 
 def _title(device: Device) -> str:
     return f"{device.name} ({_name(device)})" if device.name else _name(device)
-
-
-def _time(at: float | None) -> str:
-    """XMPP date and time (XEP-0082)."""
-    if at is None:
-        return ""
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")[:23] + "Z"

@@ -60,7 +60,8 @@ class Alerts:
         return entry.changed and any(pattern.covers(entry.path) for pattern in self._patterns)
 
     async def _tell(self, pubsub: Pubsub, entry: Entry) -> None:
-        packs = payload.history(entry.device, [entry], lambda _: None, self._port.registry)
+        port = self._port
+        packs = payload.history(entry.device, [entry], port.resource, port.registry)
         for _, pack in packs:
             # The time is in the id, since a kill may have the number given anew.
             item = f"{entry.number}-{entry.at * 1000:.0f}"

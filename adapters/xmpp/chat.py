@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeGuard
 
-from adapters.xmpp.control import READER, Control
+from adapters.xmpp.control import READER, Control, resource_of
+from adapters.xmpp.moments import moment_text
 from adapters.xmpp.payload import readable
 from gateway.errors import CommandError, InvalidValue
-from gateway.events import Change, Device, Event, Removed
+from gateway.events import Change, Device, Event, Removed, Resource
 from gateway.model import GATEWAY, DeviceId, Path, Value, printable
 
 MAX_DELAY_S = 60.0
@@ -37,6 +38,7 @@ MAX_LINE_LENGTH = 2_000
 HELP = """\
 devices - all devices
 read DEVICE [PATH] - values, such as: read weather 3303/0
+history DEVICE PATH [SINCE] - such as: history weather 3303/0/5700 2h
 set DEVICE PATH VALUE - such as: set lamp 3311/0/5850 on
 run DEVICE PATH [ARGUMENTS] - executes a resource
 watch DEVICE [PATH] [by DELTA] - tells changes, such as: watch weather 3303/0/5700 by 0.5
@@ -75,6 +77,8 @@ class Chat:
         try:
             if handler := self._verbs.get(verb.lower()):
                 return handler(asker, words)
+            if verb.lower() == "history":
+                return await self._history(asker, words)
             if verb.lower() in {"set", "run"}:
                 return await self._operate(asker, verb.lower(), text, delay_s)
         except CommandError as error:
@@ -124,6 +128,16 @@ class Chat:
         found = self._control.resources(asker, device, path)
         lines = [self._line(device, resource.path) for resource in found]
         return _cut(lines, "name a path to see less")
+
+    async def _history(self, asker: str, words: list[str]) -> str:
+        usage = "history DEVICE PATH [SINCE]"
+        device, path = self._control.device(asker, _word(words, 0, usage)), _word(words, 1, usage)
+        found = await self._control.history(asker, device, path, " ".join(words[2:3]), "")
+        lines = [f"{moment_text(entry.at)} {self._told(resource_of(entry))}" for entry in found]
+        if len(found) <= MAX_LINES:
+            return "\n".join(lines) or "Nothing was told in that time."
+        last = moment_text(found[MAX_LINES - 1].at)
+        return _cut(lines, f"history {words[0]} {path} {last}")
 
     def _watch(self, asker: str, words: list[str]) -> str:
         usage = "watch DEVICE [PATH] [by DELTA]"
@@ -191,8 +205,11 @@ class Chat:
         resource = self._control.port.resource(device.id, path)
         if resource is None:
             return str(path)[1:]
+        return self._told(resource)
+
+    def _told(self, resource: Resource) -> str:
         line = self._control.line(resource)
-        return f"{str(path)[1:]} {line.label}: {printable(line.text, MAX_VALUE_LENGTH)}"
+        return f"{str(line.path)[1:]} {line.label}: {printable(line.text, MAX_VALUE_LENGTH)}"
 
 
 def _word(words: list[str], number: int, usage: str) -> str:

@@ -5,15 +5,18 @@ Checks roles and rates, and puts outcomes into words; it knows neither forms nor
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from adapters.xmpp.access import Role, Roles
 from adapters.xmpp.errors import Forbidden
+from adapters.xmpp.moments import parse_moment
 from adapters.xmpp.payload import readable
-from gateway.errors import Busy, InvalidValue, NotFound
-from gateway.events import Device, Execute, Outcome, Resource, Write
+from gateway.errors import Busy, InvalidValue, NotFound, StateError
+from gateway.events import Device, Entry, Execute, Outcome, Resource, Write
+from gateway.journal import whole_moments
 from gateway.model import (
     GATEWAY,
     DeviceId,
@@ -35,6 +38,12 @@ BURST = 10.0
 MAX_ASKERS = 1_000
 """Askers whose rate is remembered; who comes back after a thousand others starts anew."""
 
+HISTORY_LENGTH = 250
+"""Values of the past in one answer: what a table for people holds, and 3 ms of the event loop."""
+
+USUAL_HISTORY_S = 3600.0
+"""How far back who does not say it looks."""
+
 OPERATOR: Role = "operator"
 READER: Role = "reader"
 
@@ -54,9 +63,16 @@ class Line:
 class Control:
     """The commands. `asker` is a JID as the server stamped it; each may raise a CommandError."""
 
-    def __init__(self, port: NorthPort, roles: Roles, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        port: NorthPort,
+        roles: Roles,
+        monotonic: Callable[[], float],
+        wall: Callable[[], float] = time.time,
+    ) -> None:
         self.port = port
         self.roles = roles
+        self._wall = wall
         self._monotonic = monotonic
         self._tokens: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
@@ -96,6 +112,27 @@ class Control:
         if not found:
             raise NotFound(f"{device.prefix or 'the gateway'} has nothing to read at {path or '/'}")
         return found
+
+    async def history(
+        self, asker: str, device: Device, path: str, start: str, end: str
+    ) -> Sequence[Entry]:
+        """What was told of a path and what is below, the oldest first: about HISTORY_LENGTH of it.
+
+        After `start` (an hour ago where it is empty) until `end` (now). Who wants to go on asks
+        with the time of the last one as `start`.
+        """
+        self.resources(asker, device, path)
+        if device.id == GATEWAY:
+            raise NotFound("of the gateway itself no history is kept")
+        now = self._wall()
+        since = parse_moment(start, now) if start.strip() else now - USUAL_HISTORY_S
+        until = parse_moment(end, now) if end.strip() else now
+        try:
+            entries = await self.port.history(device.id, _path(path), since, until)
+        except StateError as error:
+            raise Busy(f"the history cannot be read now: {error}") from error
+        shown = whole_moments(entries, HISTORY_LENGTH)
+        return [e for e in shown if readable(resource_of(e), self.port.registry)]
 
     def line(self, resource: Resource) -> Line:
         """A resource that can be read, for people."""
@@ -156,6 +193,11 @@ class Control:
             self._tokens.popitem(last=False)
         if tokens < 1:
             raise Busy(f"more than {COMMANDS_PER_S:g} commands a second")
+
+
+def resource_of(entry: Entry) -> Resource:
+    """The resource as it was then."""
+    return Resource(entry.path, entry.value, entry.at)
 
 
 def _path(text: str) -> Path:

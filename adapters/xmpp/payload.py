@@ -100,12 +100,13 @@ def values(
 def history(
     device: DeviceId,
     entries: Iterable[Entry],
-    units: Callable[[Path], Value | None],
+    look: Callable[[DeviceId, Path], Resource | None],
     registry: Registry,
+    size: tuple[int, int] = (HISTORY_RECORDS, HISTORY_BYTES),
 ) -> Iterator[tuple[int, Pack]]:
     """Packs of a device's changes in their order, each with the number of its first one.
 
-    Short ones, since nothing else is sent meanwhile. `units` gives resource 5701 of an instance.
+    `size` is how many records and bytes at most. `look` gives a resource: units are those of now.
     What clients may not see is left out, and what SenML cannot express.
     """
     base = f"{urn(device)}/"
@@ -115,11 +116,12 @@ def history(
         resource = Resource(entry.path, entry.value, entry.at)
         if (definition := readable(resource, registry)) is None:
             continue
-        record = _record(device, resource, definition, units(entry.path.upto(2)))
+        said = look(device, Path(*entry.path[:2], UNITS))
+        record = _record(device, resource, definition, said.value if said else None)
         own = _length(record)
         if not 0 < own < MAX_PACK_BYTES:
             continue
-        if records and (len(records) == HISTORY_RECORDS or length + own > HISTORY_BYTES):
+        if records and (len(records) == size[0] or length + own > size[1]):
             yield first, Pack(_xml(records, base))
             records, length = [], 0
         first = first if records else entry.number

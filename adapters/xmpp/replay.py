@@ -12,13 +12,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from adapters.xmpp import payload
 from adapters.xmpp.errors import NoAnswer, StanzaError
-from adapters.xmpp.payload import UNITS, Pack
+from adapters.xmpp.payload import Pack
 from adapters.xmpp.publisher import FORBIDDEN_PAUSE_S, HISTORY, Publisher
 from adapters.xmpp.pubsub import FORBIDDEN, Kind, Pubsub, forbidden
 from adapters.xmpp.pubsub import HISTORY as HISTORY_NODE
 from gateway.errors import StateError
 from gateway.events import Entry
-from gateway.model import DeviceId, Path, Value
+from gateway.model import DeviceId
 from gateway.ports import NorthPort
 
 log = logging.getLogger(__name__)
@@ -71,12 +71,9 @@ class Replay:
 
     async def _tell(self, device: DeviceId, changes: Sequence[Entry]) -> None:
         node = self._publisher.nodes.history(device)
-
-        def units(instance: Path) -> Value | None:
-            resource = self._port.resource(device, Path(*instance, UNITS))
-            return resource.value if resource else None
-
-        for number, pack in payload.history(device, changes, units, self._port.registry):
+        for number, pack in payload.history(
+            device, changes, self._port.resource, self._port.registry
+        ):
             await self._turn()
             if (known := self._port.device_by_id(device)) is None:  # forgotten meanwhile
                 return

@@ -123,7 +123,7 @@ async def test_an_instance_and_an_object_have_a_history_too(server: Server, past
 async def test_a_long_history_is_read_on_from_its_last_time(
     server: Server, past: HubBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(history.page, "__defaults__", (20,))
+    monkeypatch.setattr(history, "MAX_RECORDS", 20)
     got: list[tuple[float, object]] = []
     start = T0 - 1.0
     while more := await records(server, NAME, f"from={start}"):
@@ -131,18 +131,6 @@ async def test_a_long_history_is_read_on_from_its_last_time(
         got += more
         start = T0 + more[-1][0]
     assert got == [(0, 21.5), *((60 * (n + 1), float(n)) for n in range(120))]
-
-
-def entries(*times: float) -> list[Entry]:
-    return [Entry(n, STATION, VALUE, 0.0, at) for n, at in enumerate(times)]
-
-
-def test_a_moment_is_never_shown_in_part() -> None:
-    shown = [
-        [entry.at for entry in history.page(entries(*times), 2)]
-        for times in ((1, 2), (1, 2, 3), (1, 2, 2), (1, 1, 1), (1, 1, 1, 2))
-    ]
-    assert shown == [[1, 2], [1, 2], [1], [1, 1, 1], [1, 1, 1]]
 
 
 # --- what cannot be ---

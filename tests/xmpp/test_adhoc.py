@@ -12,7 +12,7 @@ from adapters.sim.prosody import ThrowawayProsody
 from adapters.xmpp import requests, stanzas
 from adapters.xmpp.access import Roles
 from adapters.xmpp.adhoc import LIFETIME_S, MAX_OPEN, AdHoc
-from adapters.xmpp.control import BURST, COMMANDS_PER_S, Control
+from adapters.xmpp.control import BURST, COMMANDS_PER_S, HISTORY_LENGTH, Control
 from adapters.xmpp.errors import Forbidden, StanzaError
 from adapters.xmpp.forms import MAX_OPTIONS
 from adapters.xmpp.session import MAX_STANZA
@@ -97,7 +97,8 @@ async def test_clients_find_the_commands_that_their_role_allows(
             info = await disco.get_info(GATEWAY_JID, timeout=10)
             has = "http://jabber.org/protocol/commands" in info["disco_info"]["features"]
             assert has == bool(offered[-1])
-    assert offered == [set(), {"devices", "read"}, {"devices", "read", "write", "execute"}]
+    reading = {"devices", "read", "history"}
+    assert offered == [set(), reading, {*reading, "write", "execute"}]
 
 
 async def test_devices_are_listed(gateway: Gateway, reader: Peer, bench: HubBench) -> None:
@@ -120,6 +121,30 @@ async def test_reading_gives_people_a_table_and_programs_a_pack(
     pack = records(answer)
     assert field(pack, "3303/0/5700") == "21.5"
     assert pack[0]["u"] == "Cel"
+
+
+async def test_the_past_is_given_as_a_table_and_as_a_pack_with_its_times(
+    gateway: Gateway, reader: Peer, bench: HubBench
+) -> None:
+    for value in (22.5, 23.5, 24.5):
+        bench.clock.advance(60)
+        bench.say({VALUE: value})
+    span = {"from": "2023-11-14T22:30:00Z", "to": "2023-11-14T22:32:10Z"}
+    answer = await ask(reader, "history", {"device": "d1", "path": "3303/0/5700", **span})
+    assert [(row["time"], row["value"]) for row in rows(answer)] == [
+        ("2023-11-14T22:31:00.000Z", "22.5"),
+        ("2023-11-14T22:32:00.000Z", "23.5"),
+    ]
+    assert note(answer)[1] == "2 values; to go on: from = 2023-11-14T22:32:00.000Z"
+    first, second = records(answer)
+    assert (first["bn"], first["n"], first["v"], first["u"]) == (
+        "urn:dev:mac:0024befffe804ff1/", "3303/0/5700", "22.5", "Cel",
+    )  # fmt: skip
+    base = float(first["bt"])
+    assert [base + float(r.get("t", 0)) for r in (first, second)] == [1_700_001_060, 1_700_001_120]
+    wrong = await ask(reader, "history", {"device": "d1", "path": "3303/0/5700", "from": "then"})
+    assert note(wrong)[0] == "error"
+    assert "is no time" in note(wrong)[1]
 
 
 async def test_a_person_is_led_through_forms_to_a_write(
@@ -308,6 +333,38 @@ async def test_a_table_and_a_list_of_devices_fit_into_a_stanza(
         bench.join(DeviceId(f"lowpan:{number:016x}"))
     device = fields(await commands.handle("op@x", command("read")))["device"]
     assert (device.get("type"), device.findall(f"{FORM}option")) == ("text-single", [])
+
+
+async def test_a_history_begins_an_hour_ago_and_is_read_on_from_its_last_time(
+    bench: HubBench, clock: Clock
+) -> None:
+    roles = Roles({"op@x": "operator"})
+    commands = AdHoc(Control(bench.north, roles, clock.monotonic, clock.wall), clock.monotonic)
+    for value in range(300):
+        clock.advance(30)
+        bench.say({VALUE: float(value)})
+    values = {"device": "d1", "path": "3303/0/5700"}
+    last_hour = rows(await commands.handle("op@x", command("history", values)))
+    assert [row["value"] for row in last_hour] == [str(n) for n in range(180, 300)]
+    got: list[str] = []
+    start = "3h"
+    while more := rows(
+        await commands.handle("op@x", command("history", {**values, "from": start}))
+    ):
+        assert len(more) <= HISTORY_LENGTH
+        got += [row["value"] for row in more]
+        start = more[-1]["time"]
+    assert got == ["21.5", *map(str, range(300))]
+
+
+async def test_what_has_no_history_says_so(commands: AdHoc) -> None:
+    for values, complaint in (
+        ({"device": "gateway", "path": "3/0/0"}, "no history"),
+        ({"device": "d1", "path": "9/9/9"}, "nothing to read"),
+        ({"device": "d1", "path": "3303/0/5700", "from": "1970-01-01"}, ""),
+    ):
+        kind, text = note(await commands.handle("op@x", command("history", values)))
+        assert (kind, complaint in text) == ("error" if complaint else "info", True)
 
 
 async def test_a_switch_is_a_check_box(commands: AdHoc) -> None:

@@ -108,7 +108,28 @@ async def test_a_set_that_was_stored_while_the_gateway_was_away_is_not_carried_o
 @pytest.fixture
 def chat(bench: HubBench, clock: Clock) -> Chat:
     roles = Roles({"ann@localhost": "operator", "@many": "reader"})
-    return Chat(Control(bench.north, roles, clock.monotonic), clock.monotonic)
+    return Chat(Control(bench.north, roles, clock.monotonic, clock.wall), clock.monotonic)
+
+
+async def test_a_person_asks_for_what_was(chat: Chat, bench: HubBench, clock: Clock) -> None:
+    for value in range(MAX_LINES + 5):
+        clock.advance(30)
+        bench.say({VALUE: float(value)})
+    short = await chat.answer(ANN, "history d1 3303/0/5700 1min", 0)
+    assert short
+    assert short.splitlines()[-1].endswith(f"3303/0/5700 Sensor Value: {MAX_LINES + 4}")
+    assert len(short.splitlines()) == 2
+    long = await chat.answer(ANN, "history d1 3303/0/5700 2h", 0)
+    assert long
+    assert "... 6 more: history d1 3303/0/5700 2023-11-14T" in long.splitlines()[-1]
+    rest = await chat.answer(ANN, long.splitlines()[-1].partition(": ")[2], 0)
+    assert rest
+    assert len(rest.splitlines()) == 6
+    clock.advance(2)
+    assert (
+        await chat.answer(ANN, "history d1 3303/0/5700 1s", 0) == "Nothing was told in that time."
+    )
+    assert "Sorry: history DEVICE PATH" in str(await chat.answer(ANN, "history d1", 0))
 
 
 async def test_who_has_no_role_gets_no_answer_whatever_is_asked(chat: Chat) -> None:
