@@ -14,6 +14,7 @@ from adapters.xmpp.adhoc import AdHoc
 from adapters.xmpp.alerts import Alerts
 from adapters.xmpp.chat import Chat
 from adapters.xmpp.check import check
+from adapters.xmpp.claim import other_keeper
 from adapters.xmpp.config import XmppSection
 from adapters.xmpp.control import Control
 from adapters.xmpp.errors import BadCredentials, NoAnswer, StanzaError
@@ -108,6 +109,11 @@ class Xmpp:
         """One session; ends by an AdapterError."""
         async with login(self._config.account()) as session:
             pubsub = await self._pubsub(session)
+            if keeper := await other_keeper(pubsub, self._publisher.nodes.directory, time.time()):
+                raise AdapterError(
+                    f"{keeper} publishes on {self._publisher.nodes.directory} already; give this "
+                    "gateway another name (gateway under [xmpp])"
+                )
             self._things.reset()
             requests = Requests(session, self._commands, self._things)
             about = requests.identity, FEATURES

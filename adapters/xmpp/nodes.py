@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gateway.model import DeviceId, eui64
+from gateway.model import GATEWAY, DeviceId, eui64
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,6 +12,10 @@ class Nodes:
     """The nodes below `{root}/{gateway}`: no two gateways have one in common."""
 
     directory: str
+
+    def of(self, owner: DeviceId) -> str:
+        """The node of a device, or the directory, which is the gateway's."""
+        return self.directory if owner == GATEWAY else self.device(owner)
 
     def device(self, device: DeviceId) -> str:
         """The node of a device."""

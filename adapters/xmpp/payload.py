@@ -31,6 +31,8 @@ STATE = "state"
 STATUS = "status"
 META = "meta"
 GATEWAY_ITEM = "gateway"
+ACCOUNT = "account"
+"""Who keeps a directory, in its own item."""
 
 PRIVATE_OBJECTS = frozenset({0, 21, 23})
 """Security, OSCORE and COSE: keys, never shown to a client (LwM2M Core 6.3)."""
@@ -218,12 +220,15 @@ def said(pack: Pack) -> str:
     return repr(kept)
 
 
-def gateway_entry(gateway: str, devices: int, *, online: bool, now: float | None) -> Pack:
+def gateway_entry(
+    gateway: str, address: str, devices: int, *, online: bool, now: float | None
+) -> Pack:
     """The gateway's own item in the directory; refreshed, so that its age shows a dead gateway."""
     texts: dict[str, Value | None] = {
         "online": online,
         "last_seen": _rounded(now),
         "devices": devices,
+        ACCOUNT: address,
     }
     return _pack(_said(gateway, texts, now), f"{gateway}/")
 

@@ -20,7 +20,7 @@ from adapters.xmpp.pace import Pace
 from adapters.xmpp.payload import META, STATUS, Layout, Pack
 from adapters.xmpp.pubsub import FORBIDDEN, Pubsub, forbidden
 from adapters.xmpp.queue import Key, KeyQueue
-from adapters.xmpp.upkeep import delete, tidy
+from adapters.xmpp.upkeep import delete, look_after, tidy
 from gateway.errors import AdapterError
 from gateway.events import Change, Device, DeviceChanged, Entry, Event, Removed
 from gateway.model import GATEWAY, DeviceId, Path, eui64
@@ -33,10 +33,6 @@ FORBIDDEN_PAUSE_S = 300.0
 
 REFRESH_S = 300.0
 """The gateway's own item is published anew this often; one older than twice that is dead."""
-
-LOOK_ROUND_S = 300.0
-LOOK_EVERY_S = 1.0
-"""Each node is looked at once a round, at most one a second: that is nothing to a server."""
 
 FAREWELL_S = 1.5
 """What a stopping gateway takes to say so; systems give a service few seconds to end."""
@@ -69,6 +65,7 @@ class Publisher:
         self._cramped: set[DeviceId] = set()
         self._refused: set[tuple[DeviceId, str]] = set()
         self._told: dict[Key, str] = {}
+        self._address = ""
         self._wake = asyncio.Event()
         self._blocked = False
         self._pace = Pace()
@@ -123,6 +120,7 @@ class Publisher:
 
     async def run(self, pubsub: Pubsub) -> None:
         """Sends what waits and what comes, until the session is lost."""
+        self._address = pubsub.address
         self._port.status(_connected(pubsub))
         self._queue.session_lost(time.monotonic())
         self.delivery.lost(time.monotonic())
@@ -130,7 +128,7 @@ class Publisher:
         async with asyncio.TaskGroup() as group:
             group.create_task(tidy(pubsub, self.nodes, self._items, prune=self._prune))
             group.create_task(self._refresh())
-            group.create_task(self._look_after(pubsub))
+            group.create_task(look_after(pubsub, self.nodes, self._items, self._restore))
             for _ in range(self._window):
                 group.create_task(self._work(pubsub))
 
@@ -138,7 +136,7 @@ class Publisher:
         """Says that the gateway stops, and that its devices are unknown; within FAREWELL_S."""
         now = self._now()
         self._port.reached(HISTORY, self.delivery.place.number)
-        entry = payload.gateway_entry(self._gateway, len(self._items), online=False, now=now)
+        entry = self._entry(online=False, now=now)
         try:
             async with asyncio.timeout(FAREWELL_S):
                 await pubsub.publish(self.nodes.directory, GATEWAY, entry.xml)
@@ -198,18 +196,6 @@ class Publisher:
         while True:
             await asyncio.sleep(REFRESH_S)
             self._put(Key(GATEWAY, GATEWAY))
-
-    async def _look_after(self, pubsub: Pubsub) -> None:
-        """Finds nodes that somebody deleted or changed, one after the other."""
-        while True:
-            for device in (GATEWAY, *self._items):
-                await asyncio.sleep(max(LOOK_EVERY_S, LOOK_ROUND_S / (1 + len(self._items))))
-                node = self.nodes.directory if device == GATEWAY else self.nodes.device(device)
-                try:
-                    if not await pubsub.is_intact(node):
-                        self._restore(node, device)
-                except (StanzaError, NoAnswer) as error:
-                    log.debug("node %s cannot be looked at: %s", node, error)
 
     async def _work(self, pubsub: Pubsub) -> None:
         while True:
@@ -311,7 +297,7 @@ class Publisher:
         """What the item holds at this moment; None if it should not be there."""
         now, in_directory = self._now(), key.device == GATEWAY
         if key == (GATEWAY, GATEWAY):
-            return payload.gateway_entry(self._gateway, len(self._items), online=True, now=now)
+            return self._entry(online=True, now=now)
         device = self._port.device_by_id(DeviceId(key.item) if in_directory else key.device)
         if key.item == STATUS:
             rssi = self._port.resource(key.device, payload.RADIO_RSSI)
@@ -331,6 +317,10 @@ class Publisher:
         for name in pack.omitted if pack else ():
             self._once(device.id, name, "it cannot be written in SenML, or is too long")
         return pack
+
+    def _entry(self, *, online: bool, now: float | None) -> Pack:
+        devices = len(self._items)
+        return payload.gateway_entry(self._gateway, self._address, devices, online=online, now=now)
 
     # --- what goes wrong -----------------------------------------------------------------------
 
@@ -354,9 +344,8 @@ class Publisher:
         if not known:
             self._dropped(key)
             return
-        node = self.nodes.directory if key.device == GATEWAY else self.nodes.device(key.device)
-        if pubsub.forget(node):
-            self._restore(node, key.device)
+        if pubsub.forget(self.nodes.of(key.device)):
+            self._restore(key.device)
         self._failed(key)
 
     def _failed(self, key: Key, pause_s: float | None = None) -> None:
@@ -367,7 +356,8 @@ class Publisher:
         self.delivery.dropped(key)
         self._queue.dropped(key)
 
-    def _restore(self, node: str, owner: DeviceId) -> None:
+    def _restore(self, owner: DeviceId) -> None:
+        node = self.nodes.of(owner)
         log.warning("node %s was deleted or changed on the server; it is put right", node)
         self._told.clear()
         if owner == GATEWAY:

@@ -126,6 +126,11 @@ class Pubsub:
         """Who we are for the service."""
         return self._session.bare_jid
 
+    @property
+    def address(self) -> str:
+        """The full JID of this session, which no other gateway has."""
+        return self._session.jid
+
     async def ensure(self, node: str, title: str, kind: Kind = STATE) -> int:
         """Makes the node exist with the right configuration; gives how many items it keeps."""
         if not self._is_known(node, title):
@@ -176,6 +181,11 @@ class Pubsub:
         """Deletes a node, if it is there."""
         self.forget(node)
         await self._set(stanzas.delete(node), missing_is_fine=True)
+
+    async def item(self, node: str, item_id: str) -> ET.Element | None:
+        """The payload of one item, if it is there."""
+        found = stanzas.items(await self._get(stanzas.get_items(node, item_id)))
+        return next((item.payload for item in found if item.id == item_id), None)
 
     async def item_ids(self, node: str) -> list[str]:
         """The ids of all items of a node."""

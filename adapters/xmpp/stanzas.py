@@ -270,9 +270,12 @@ def create(node: str, config: Fields) -> ET.Element:
     return root
 
 
-def get_items(node: str) -> ET.Element:
-    """Asks for all items of a node."""
-    return _pubsub("items", node)[0]
+def get_items(node: str, item_id: str | None = None) -> ET.Element:
+    """Asks for all items of a node, or for one."""
+    root, action = _pubsub("items", node)
+    if item_id is not None:
+        ET.SubElement(action, f"{{{PUBSUB}}}item", {"id": item_id})
+    return root
 
 
 def subscribe(node: str, jid: str) -> ET.Element:

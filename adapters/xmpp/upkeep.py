@@ -1,9 +1,11 @@
-"""Deletes what earlier lives of the gateway left on a pubsub service."""
+"""Keeps a pubsub service tidy: deletes what earlier lives left there, finds broken nodes."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from typing import NoReturn
 
 from adapters.xmpp.errors import NoAnswer, StanzaError
 from adapters.xmpp.nodes import Nodes, history_of
@@ -12,6 +14,10 @@ from adapters.xmpp.pubsub import Pubsub
 from gateway.model import GATEWAY, DeviceId, eui64, printable
 
 log = logging.getLogger(__name__)
+
+LOOK_ROUND_S = 300.0
+LOOK_EVERY_S = 1.0
+"""Each node is looked at once a round, at most one a second: that is nothing to a server."""
 
 
 async def tidy(
@@ -36,6 +42,23 @@ async def tidy(
                 await pubsub.retract(node, item)
     except (StanzaError, NoAnswer) as error:
         log.debug("old nodes cannot be looked for: %s", error)
+
+
+async def look_after(
+    pubsub: Pubsub,
+    nodes: Nodes,
+    items: Collection[DeviceId],
+    restore: Callable[[DeviceId], None],
+) -> NoReturn:
+    """Looks at one node after the other, and calls `restore` where one was deleted or changed."""
+    while True:
+        for device in (GATEWAY, *items):
+            await asyncio.sleep(max(LOOK_EVERY_S, LOOK_ROUND_S / (1 + len(items))))
+            try:
+                if not await pubsub.is_intact(nodes.of(device)):
+                    restore(device)
+            except (StanzaError, NoAnswer) as error:
+                log.debug("node %s cannot be looked at: %s", nodes.of(device), error)
 
 
 async def delete(pubsub: Pubsub, node: str) -> None:

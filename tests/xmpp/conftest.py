@@ -243,8 +243,10 @@ def launch(bench: HubBench, tmp_path: FilePath) -> Run:
     """Runs the adapter against any server: `async with launch(port=1) as gateway`."""
 
     @asynccontextmanager
-    async def running(*, password: str = "", **options: Any) -> AsyncIterator[Gateway]:
-        file = tmp_path / "password"
+    async def running(
+        *, password: str = "", bench: HubBench = bench, **options: Any
+    ) -> AsyncIterator[Gateway]:
+        file = tmp_path / f"password{options.get('gateway', '')}"
         file.write_text(f"{password or PASSWORDS['gateway']}\n")
         defaults: dict[str, Any] = {
             "jid": "gateway@localhost",

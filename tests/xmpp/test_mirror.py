@@ -200,13 +200,6 @@ async def test_a_stopping_gateway_says_that_it_is_gone(run: Run, admin: Peer) ->
     assert field(device["3303/0"], "5700") == "21.5"
 
 
-async def test_several_gateways_share_a_service(run: Run, admin: Peer) -> None:
-    async with run() as first, run(gateway="attic", jid="gateway@localhost/attic") as second:
-        await first.settled()
-        await second.settled()
-        assert "0024befffe804ff1" in await admin.stored("iot/attic")
-
-
 async def test_a_text_that_no_stanza_can_carry_is_left_out(
     run: Run, reader: Peer, bench: HubBench
 ) -> None:

@@ -2,17 +2,13 @@
 
 import base64
 import hashlib
-import signal
-from pathlib import Path as FilePath
 from typing import Any
 
 import pytest
 
-from adapters.sim.prosody import ThrowawayProsody
 from adapters.xmpp import presence
-from tests.daemon import CORE, SIM, Daemon
 from tests.fakes import STATION, HubBench
-from tests.xmpp.conftest import PASSWORDS, Peer, Run
+from tests.xmpp.conftest import Peer, Run
 
 CAPS = "{http://jabber.org/protocol/caps}c"
 
@@ -49,27 +45,3 @@ async def test_presence_says_how_many_devices_there_are_and_what_the_gateway_can
         features = sorted(info["disco_info"]["features"])
         said = "<".join(["client/bot//Border Gateway", *features, ""])
         assert base64.b64encode(hashlib.sha1(said.encode()).digest()).decode() == caps.get("ver")
-
-
-async def test_contacts_see_that_a_killed_gateway_is_gone(
-    server: ThrowawayProsody, reader: Peer, tmp_path: FilePath
-) -> None:
-    password = tmp_path / "password"
-    password.write_text(PASSWORDS["gateway"])
-    section = f"""
-[xmpp]
-jid = "gateway@localhost"
-password_file = "{password}"
-host = "127.0.0.1"
-port = {server.port}
-ca_file = "{server.ca_file}"
-roles = {{{{ "reader@localhost" = "reader" }}}}
-"""
-    daemon = Daemon(tmp_path, CORE + SIM + section)
-    daemon.start()
-    try:
-        seen = presences(reader)
-        await reader.until(lambda: any(p["type"] == "available" for p in seen))
-    finally:
-        daemon.end(signal.SIGKILL)
-    await reader.until(lambda: seen[-1]["type"] == "unavailable")

@@ -9,7 +9,7 @@ import pytest
 from slixmpp.exceptions import IqError
 
 from adapters.sim.prosody import SERVICE
-from adapters.xmpp import adapter, publisher
+from adapters.xmpp import adapter, upkeep
 from tests.fakes import METER, HubBench
 from tests.xmpp.conftest import DEADLINE_S, DIRECTORY, NODE, PASSWORDS, VALUE, Run, field, peer_of
 from tests.xmpp.ejabberd import ThrowawayEjabberd
@@ -35,8 +35,8 @@ async def test_devices_are_mirrored_and_a_deleted_node_comes_back(
     run: Run, ejabberd: ThrowawayEjabberd, bench: HubBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A publish alone would create it anew there, open to everybody and with one item."""
-    monkeypatch.setattr(publisher, "LOOK_EVERY_S", 0.05)
-    monkeypatch.setattr(publisher, "LOOK_ROUND_S", 0.05)
+    monkeypatch.setattr(upkeep, "LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr(upkeep, "LOOK_ROUND_S", 0.05)
     async with run() as gateway, peer_of(ejabberd, "reader") as reader:
         await gateway.says("publishing on pubsub.localhost")
         await gateway.settled()

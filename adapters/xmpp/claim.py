@@ -1,0 +1,31 @@
+"""Whether a directory is ours: two gateways of one name would overwrite each other's nodes.
+
+What tells is the directory's own item, which says who keeps it and when it last did.
+"""
+
+from __future__ import annotations
+
+from adapters.xmpp.errors import StanzaError
+from adapters.xmpp.formats import records
+from adapters.xmpp.payload import ACCOUNT, GATEWAY_ITEM
+from adapters.xmpp.pubsub import Pubsub
+from gateway.errors import DecodeError
+
+DEAD_AFTER_S = 600.0
+"""The item is published anew every five minutes; an older one is of a gateway that died."""
+
+
+async def other_keeper(pubsub: Pubsub, directory: str, now: float) -> str | None:
+    """The address of another gateway that keeps this directory at present; None if none does."""
+    try:
+        item = await pubsub.item(directory, GATEWAY_ITEM)
+        said = [] if item is None else records(item)
+    except (StanzaError, DecodeError):  # there is none, or it is not to be read
+        return None
+    values = {record.name.rpartition("/")[2]: record.value for record in said}
+    keeper, seen = values.get(ACCOUNT), values.get("last_seen")
+    if keeper in {None, pubsub.address} or values.get("online") is not True:
+        return None
+    if not isinstance(seen, int | float) or seen < now - DEAD_AFTER_S:
+        return None
+    return str(keeper)
