@@ -24,6 +24,7 @@ class Memory:
 
     service = Service("memory")
     account = "gateway@localhost"
+    address = "gateway@localhost/gateway"
 
     def __init__(self) -> None:
         self.nodes: dict[str, dict[str, ET.Element]] = {}
