@@ -4,7 +4,8 @@
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: demo test lint format deb container registry bench-coap bench-lowpan bench-soak clean
+.PHONY: demo test lint format deb container system-test registry bench-coap bench-lowpan \
+	bench-soak clean
 
 demo: $(VENV)/.demo
 	@tools/need prosody=prosody dbus-daemon=dbus coap-client-notls=libcoap3-bin
@@ -14,7 +15,8 @@ test: $(VENV)/.dev
 	@tools/need prosody=prosody openssl=openssl dbus-daemon=dbus coap-client-notls=libcoap3-bin \
 		tshark=tshark node=nodejs npm=npm cc=build-essential taskset=util-linux \
 		systemd-analyze=systemd ejabberdctl=ejabberd go-sendxmpp=go-sendxmpp profanity=profanity \
-		chromium=chromium chromedriver=chromium-driver
+		chromium=chromium chromedriver=chromium-driver mmdebstrap=mmdebstrap \
+		systemd-nspawn=systemd-container
 	@$(MAKE) --jobs=3 --output-sync=target lint deb container  # two of them wait for the network
 	$(PY) -m pytest -n 3 --dist loadfile
 
@@ -40,7 +42,14 @@ dist/.deb: $(shell find gateway adapters packaging systemd config docs -type f !
 # Makes and tells the folder that the tests boot, with systemd as PID 1; only root can.
 container:
 	@[ $$(id -u) != 0 ] || tools/need mmdebstrap=mmdebstrap systemd-nspawn=systemd-container
-	@[ $$(id -u) != 0 ] || tests/system/debian-root container systemd-sysv python3
+	@[ $$(id -u) != 0 ] || tests/system/debian-root container systemd-sysv,python3
+
+# The installed package in a virtual machine, with real bluetoothd and a USB stick, through faults
+# and power cuts: ten minutes without KVM. Needs root.
+system-test: $(VENV)/.dev deb
+	@tools/need mmdebstrap=mmdebstrap systemd-nspawn=systemd-container mke2fs=e2fsprogs \
+		qemu-system-x86_64=qemu-system-x86
+	@$(PY) -m tests.system.guest dist
 
 # The CoAP server against libcoap, node-coap and plain aiocoap, a quarter of an hour long;
 # BENCH=--quick makes it two minutes.
