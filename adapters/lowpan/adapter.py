@@ -148,6 +148,8 @@ class Lowpan:
         self._is_down = True
         self._port.status(f"the radio is down and is being reopened: {reason}", well=False)
         self._port.count("lowpan_radio_failures")
+        for session, _ in self._sessions.values():
+            session.left(f"the radio is down: {reason}")
 
     def udp_received(self, datagram: UdpReceived) -> None:
         if self._endpoint is not None and datagram.destination_port == PORT:

@@ -25,12 +25,18 @@ FILES = {
     "etc/machine-id": "6c1e3a0c5f0b4d7e9a8f7c2d3b4a5e6f\n",
     "etc/fstab": "/dev/vda / ext4 noatime 0 1\n",
     "etc/modules-load.d/guest.conf": "hci_vhci\n",
-    "etc/systemd/network/guest.network": """\
-[Match]
-Name=en*
-[Network]
-Address=10.0.2.15/24
-Gateway=10.0.2.2
+    "etc/systemd/system/network.service": """\
+[Unit]
+Wants=sys-subsystem-net-devices-eth0.device
+After=sys-subsystem-net-devices-eth0.device
+Before=network-online.target
+[Service]
+Type=oneshot
+ExecStart=ip address add 10.0.2.15/24 dev eth0
+ExecStart=ip link set eth0 up
+ExecStart=ip route add default via 10.0.2.2
+[Install]
+WantedBy=network-online.target
 """,
     "etc/systemd/system/shell.service": """\
 [Unit]
@@ -39,7 +45,7 @@ Description=A shell for the host
 StandardInput=tty-force
 StandardOutput=tty
 TTYPath=/dev/ttyS1
-ExecStart=/bin/sh -c 'stty raw -echo; echo "the shell is up"; exec sh'
+ExecStart=/bin/sh -c 'stty raw -echo; echo "the shell is up"; PS1= exec sh'
 [Install]
 WantedBy=multi-user.target
 """,
@@ -66,14 +72,14 @@ def build(folder: Path, package: Path, config: str) -> Image:
         (root / name).write_text(text)
     (root / "opt/relay.py").write_text((HERE / "relay.py").read_text())
     (root / "var/log/journal").mkdir(exist_ok=True)  # kept over a power cut
-    script = f"dpkg --install /packages/{package.name}; systemctl enable systemd-networkd shell"
+    script = f"dpkg --install /packages/{package.name}; systemctl enable network shell"
     nspawn = ("systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--console=pipe")
     bound = f"--bind-ro={package.parent}:/packages"
     command = [*nspawn, bound, f"--directory={root}", "sh", "-ec", script]
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True)
     (root / "etc/border-gateway/gateway.toml").write_text(config)
     disk = folder / "disk"
-    subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", root, disk, f"{DISK_MB}M"], check=True)
+    subprocess.run(["mke2fs", "-qF", "-t", "ext4", "-d", root, disk, f"{DISK_MB}M"], check=True)
     (kernel,) = root.glob("boot/vmlinuz-*")
     (initrd,) = root.glob("boot/initrd.img-*")
     return Image(kernel, initrd, disk)

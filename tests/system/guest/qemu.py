@@ -3,13 +3,14 @@
 import asyncio
 import json
 import secrets
+import shlex
 from pathlib import Path
 from typing import Any
 
 from tests.system.guest.image import Image
 
-BOOT_S = 180.0
-"""Half a minute on an idle machine without KVM."""
+BOOT_S = 300.0
+"""Less than a minute on an idle machine without KVM."""
 
 SHELL_S = 60.0
 
@@ -41,8 +42,9 @@ class Guest:
     async def shell(self, command: str) -> str:
         """What the command prints; CommandFailed if it fails."""
         mark = secrets.token_hex(8)
-        self._writer.write(f"( {command}\n) </dev/null 2>&1; echo {mark} $?\n".encode())
-        async with asyncio.timeout(SHELL_S):
+        line = f"timeout {SHELL_S:g} sh -c {shlex.quote(command)} </dev/null 2>&1; echo {mark} $?\n"
+        self._writer.write(line.encode())
+        async with asyncio.timeout(2 * SHELL_S):
             said = (await self._reader.readuntil(mark.encode())).decode(errors="replace")
             status = int(await self._reader.readline())
         said = said.removesuffix(mark).strip()
@@ -73,7 +75,7 @@ class Guest:
             *("qemu-system-x86_64", *_accelerator(), "-m", "1024", "-smp", "2"),
             *("-display", "none", "-nodefaults", "-no-reboot"),
             *("-kernel", str(self._image.kernel), "-initrd", str(self._image.initrd)),
-            *("-append", "root=/dev/vda rw console=ttyS0 quiet panic=-1"),
+            *("-append", "root=/dev/vda rw console=ttyS0 quiet panic=-1 net.ifnames=0"),
             *("-drive", f"file={self._image.disk},format=raw,if=virtio"),
             *("-device", "virtio-rng-pci"),
             *("-netdev", f"user,id=net,hostfwd=udp:127.0.0.1:{self._coap_port}-10.0.2.15:5683"),

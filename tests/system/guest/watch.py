@@ -33,6 +33,7 @@ class Watcher:
         self.device = device
         self.last: Measured | None = None
         self.notifications = 0
+        self._echo: bytes | None = None
         self._context = context
         self._uri = f"coap://127.0.0.1:{port}/{device.prefix}/{device.shows}"
 
@@ -52,9 +53,13 @@ class Watcher:
             await asyncio.sleep(PAUSE_S)
 
     async def _observe(self) -> None:
-        request = self._context.request(self._message(observe=0))
+        request = self._context.request(self._message(observe=0, echo=self._echo))
         async with asyncio.timeout(GIVES_UP_S):
-            self._told(await request.response)
+            first = await request.response
+        if first.opt.echo:  # shows that this address is not a forged one (RFC 9175 2.4)
+            self._echo = first.opt.echo
+            return
+        self._told(first)
         if request.observation is not None:
             async for notification in request.observation:
                 self._told(notification)
@@ -69,7 +74,7 @@ class Watcher:
         self.last = told
         self.notifications += 1
 
-    def _message(self, **options: int) -> aiocoap.Message:
+    def _message(self, **options: int | bytes | None) -> aiocoap.Message:
         return aiocoap.Message(code=aiocoap.GET, uri=self._uri, accept=SENML_JSON, **options)
 
 
