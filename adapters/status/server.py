@@ -30,6 +30,9 @@ BACKLOG = 64
 KEEP_ALIVE_S = 30.0
 """An idle connection is closed; a browser makes another when it needs one."""
 
+GONE_AFTER_MS = 60_000
+"""A peer that acknowledges nothing for so long has lost its network, and its place."""
+
 STOP_TIMEOUT_S = 0.2
 """What an answer on its way may take when the adapter stops."""
 
@@ -85,6 +88,7 @@ def _bound(text: str, stack: contextlib.AsyncExitStack) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GONE_AFTER_MS)
     if family is socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     try:

@@ -37,7 +37,7 @@ def test_a_hostile_name_is_text_and_nothing_else(page: Page, browser: Browser) -
     browser.until(shown, HOSTILE)
     browser.until("document.querySelector('#log').textContent.includes(arguments[0])", HOSTILE[:30])
     browser.open(f"{page.url}#/device/{CELLAR}")
-    browser.until("document.querySelector('h1')?.textContent === arguments[0]", HOSTILE)
+    browser.until("document.querySelector('#device h1')?.textContent === arguments[0]", HOSTILE)
     assert browser.run("return document.querySelectorAll('main img').length") == 0
     assert browser.complaints() == []
 

@@ -7,6 +7,7 @@ import { $, ago, dot, el, plural, put, setClock } from "./parts.js";
 import { forget, remember } from "./series.js";
 
 const UNSEEN_MS = 60_000;
+const REFUSED_MS = 5_000;
 
 const state = {
   live: false,     // whether the stream is there
@@ -25,7 +26,13 @@ let source = null;
 function connect() {
   source?.close();
   source = new EventSource(`/api/events${state.shows ? `?device=${encodeURIComponent(state.shows)}` : ""}`);
-  source.onerror = () => { state.live = false; schedule(); };
+  const opened = source;
+  source.onerror = () => {
+    state.live = false;
+    schedule();
+    // A browser comes back by itself after a lost connection, but not after a refusal.
+    if (opened.readyState === EventSource.CLOSED) setTimeout(() => { if (source === opened) connect(); }, REFUSED_MS);
+  };
   let unseen = new Set();
   const take = {
     reset() {
