@@ -106,9 +106,11 @@ class Attendance:
 
     def tick(self) -> None:
         """Finds who has been silent for too long; to be called about once a second."""
-        for known in self._store.devices():
-            if known.id != GATEWAY and (reason := self._overdue(known)):
-                self.away(known.id, reason)
+        for device, presence in self._presences.items():
+            if presence.is_attended or not (known := self._store.device(device)):
+                continue
+            if known.availability.state is not State.OFFLINE and (reason := self._overdue(known)):
+                self.away(device, reason)
         if self._monotonic() - self._kept_at >= KEPT_EVERY_S:
             self.keep()
 

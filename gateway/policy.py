@@ -54,6 +54,8 @@ class ReportOverride:
 
     def over(self, rule: ReportRule) -> ReportRule:
         """The general rule with what this one says otherwise."""
+        if self is AS_GENERAL:
+            return rule
         return ReportRule(
             rule.deadband if self.deadband is None else self.deadband,
             rule.min_interval_s if self.min_interval_s is None else self.min_interval_s,
@@ -61,12 +63,15 @@ class ReportOverride:
         )
 
 
+AS_GENERAL = ReportOverride()
+
+
 @dataclass(frozen=True, slots=True)
 class ResourceRule:
     """What the configuration says of resources; None leaves what is more general as it is."""
 
     pattern: PathPattern
-    report: ReportOverride = ReportOverride()
+    report: ReportOverride = AS_GENERAL
     scale: float | None = None
     offset: float | None = None
     hidden: bool | None = None
@@ -103,7 +108,7 @@ class DeviceRule:
     prefix: str | None = None
     name: str | None = None
     writable: bool | tuple[Path | PathPattern, ...] = False
-    report: ReportOverride = ReportOverride()
+    report: ReportOverride = AS_GENERAL
     resources: tuple[ResourceRule, ...] = ()
     timeout_s: float | None = None
 
@@ -115,6 +120,10 @@ class DeviceRule:
 
 
 UNLISTED = DeviceRule()
+
+
+MAX_FOUND = 100_000
+"""Resources whose rules are remembered, some 20 MB: more than most gateways have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +141,9 @@ class Rules:
     admit: tuple[DevicePattern, ...] = ()
     block: tuple[DevicePattern, ...] = ()
     patience: Patience = Patience()
+    _found: dict[tuple[DeviceId, Path], tuple[ReportRule, Treatment]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def admits(self, adapter: str, sighting: Sighting) -> bool:
         """Whether a device that looks like this may join by itself."""
@@ -149,6 +161,24 @@ class Rules:
 
     def report_rule(self, device: DeviceId, path: Path) -> ReportRule:
         """When changes of a resource are told; a calm rule for what never rests."""
+        return self._of_resource(device, path)[0]
+
+    def treatment(self, device: DeviceId, path: Path) -> Treatment:
+        """How a resource's value is changed on its way."""
+        return self._of_resource(device, path)[1]
+
+    def _of_resource(self, device: DeviceId, path: Path) -> tuple[ReportRule, Treatment]:
+        if not (self.resources or self.of(device).resources):
+            return self._report_rule(device, path), AS_IT_IS
+        if found := self._found.get((device, path)):
+            return found
+        if len(self._found) >= MAX_FOUND:
+            self._found.clear()
+        found = self._report_rule(device, path), self._treatment(device, path)
+        self._found[device, path] = found
+        return found
+
+    def _report_rule(self, device: DeviceId, path: Path) -> ReportRule:
         own, rule = self.of(device), self.report
         for general in reversed(self.resources):
             if general.pattern.covers(path):
@@ -161,15 +191,14 @@ class Rules:
             return replace(rule, min_interval_s=RESTLESS_S)
         return rule
 
-    def treatment(self, device: DeviceId, path: Path) -> Treatment:
-        """How a resource's value is changed on its way."""
-        own = self.of(device).resources
-        if device == GATEWAY or not (own or self.resources):
+    def _treatment(self, device: DeviceId, path: Path) -> Treatment:
+        if device == GATEWAY:
             return AS_IT_IS
-        rules = [rule for rule in (*own, *self.resources) if rule.pattern.covers(path)]
+        every = (*self.of(device).resources, *self.resources)
+        rules = [rule for rule in every if rule.pattern.covers(path)]
         scaling = [rule for rule in rules if rule.scale is not None or rule.offset is not None]
         if not scaling and len(path) == 3 and path[2] in SCALED_WITH:
-            value = self.treatment(device, Path(path[0], path[1], SCALED_WITH[path[2]]))
+            value = self._treatment(device, Path(path[0], path[1], SCALED_WITH[path[2]]))
         else:
             value = Treatment(
                 next((r.scale for r in scaling if r.scale is not None), 1.0),

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from gateway.model import GATEWAY, DeviceId, check_prefix, parse_device_id
 from gateway.patterns import DevicePattern, PathPattern, parse_id_pattern, parse_service
 from gateway.policy import (
+    AS_GENERAL,
     MAX_NAME,
     DeviceRule,
     Patience,
@@ -203,7 +204,8 @@ class DeviceSection(Section):
     )
     """What people call it."""
     writable: Annotated[bool | tuple[PathPattern, ...], BeforeValidator(_writable)] = False
-    """Whether clients may write and execute: false, true, or paths such as ["3312/0/5850"]."""
+    """Whether clients may write and execute: false, true, or paths such as ["3312/0/5850"], where *
+    stands for any id."""
     timeout: Duration | None = Field(None, examples=["2h"])
     """How long it may be silent before it counts as offline; see [availability]."""
     report: DeviceReport | None = Field(None, examples=[{"deadband": 0.5, "min_interval": "10s"}])
@@ -279,7 +281,7 @@ def _device_rule(device: DeviceSection) -> DeviceRule:
         prefix=device.prefix,
         name=device.name,
         writable=device.writable,
-        report=_override(device.report) if device.report else ReportOverride(),
+        report=_override(device.report) if device.report else AS_GENERAL,
         resources=_resource_rules(device.resource),
         timeout_s=device.timeout,
     )

@@ -33,12 +33,14 @@ def test_a_device_is_listed_with_its_prefix_name_rights_and_report_rule() -> Non
         id = "ble:00:24:BE:80:4F:F1"
         prefix = "weather"
         name = "Weather station"
-        writable = ["3312/0/5850", "/3311"]
+        writable = ["3312/0/5850", "/3311", "3306/*/5850"]
         report = {deadband = 0.5}
     """)
     rule = config.rules.of(STATION)
     assert (rule.listed, rule.prefix, rule.name) == (True, "weather", "Weather station")
     assert rule.allows_writing(Path(3311, 2, 5851))
+    assert rule.allows_writing(Path(3306, 7, 5850))
+    assert not rule.allows_writing(Path(3306, 7, 5851))
     assert not rule.allows_writing(Path(3312, 0, 5851))
     assert config.rules.report_rule(STATION, Path(3303, 0, 5700)) == ReportRule(0.5, 1.0, 300.0)
 

@@ -9,6 +9,7 @@ from gateway.errors import InvalidValue, NotFound
 from gateway.events import Change, Removed, State, Write
 from gateway.model import GATEWAY, Path
 from gateway.policy import ReportRule, Rules, Treatment
+from tests.daemon import CORE, SIM, Daemon
 from tests.fakes import METER, STATION, HubBench
 
 TEMPERATURE, UNITS, DIMMER = Path(3303, 0, 5700), Path(3303, 0, 5701), Path(3312, 0, 5851)
@@ -154,3 +155,25 @@ def test_what_the_gateway_says_of_itself_is_never_hidden(bench: HubBench) -> Non
     before = len(bench.north.resources(GATEWAY))
     bench.hub.reconfigure(rules('[[resource]]\npath = "3"\nhidden = true\n'))
     assert len(bench.north.resources(GATEWAY)) == before
+
+
+def test_a_reload_scales_and_hides_in_the_running_daemon(daemon: Daemon) -> None:
+    """The virtual thermometer measures 15 to 25."""
+    daemon.until(lambda: daemon.value("attic/3303/0/5700"))
+    rules = """
+        [[device.resource]]
+        path = "3303/*/5700"
+        scale = 100.0
+        [[device.resource]]
+        path = "3303/0/5701"
+        hidden = true
+    """
+    daemon.configure(CORE + rules + SIM)
+    assert daemon.command("reload").stdout == "reloaded\n"
+    for resource in (5700, 5601, 5602):
+        assert 1_500 <= float(daemon.value(f"attic/3303/0/{resource}")) <= 2_500
+    assert daemon.value("attic/3303/0/5701") is None
+    daemon.configure(CORE + SIM)
+    daemon.command("reload")
+    assert daemon.value("attic/3303/0/5701") == "Cel"
+    assert 15 <= float(daemon.value("attic/3303/0/5700")) <= 25
