@@ -21,6 +21,7 @@ from gateway.cli.root import cli
 from gateway.cli.show import table
 from gateway.client import MayNotAsk, ask
 from tests.daemon import CORE, DEADLINE_S, SIM, Daemon
+from tools.command_line import page
 
 MANY = CORE + SIM.replace("devices = 2", "devices = 100").replace("50ms", "1s")
 NOBODY = 65_534
@@ -213,3 +214,8 @@ def test_answers_are_json_for_programs(daemon: Daemon) -> None:
     ):
         done = daemon.command(*words.split(), "--json")
         assert json.loads(done.stdout) == answer, words
+
+
+def test_the_page_about_the_command_line_is_true() -> None:
+    told = "regenerate it: python -m tools.command_line > docs/command-line.md"
+    assert FilePath("docs/command-line.md").read_text() == page(), told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from pathlib import Path
 
 import click
@@ -22,10 +23,14 @@ def radio() -> None:
 
 
 @radio.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: dBm by channel.")
 @click.pass_obj
-def scan(socket_file: Path) -> None:
+def scan(socket_file: Path, as_json: bool) -> None:
     """Show the energy on each channel: choose a quiet one for a new network."""
     levels = ask(socket_file, {"do": "ask", "adapter": "lowpan", "question": "scan"})
+    if as_json:
+        click.echo(json.dumps(levels))
+        return
     for channel, dbm in sorted((int(channel), dbm) for channel, dbm in levels.items()):
         click.echo(f"{channel:2}  {dbm:4} dBm  {bar(dbm)}")
 

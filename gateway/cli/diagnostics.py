@@ -22,10 +22,10 @@ from gateway.cli.show import say
 def diagnostics(
     socket_file: FilePath, file: FilePath, config: FilePath, state: FilePath, as_json: bool
 ) -> None:
-    """Write a FILE.zip for a bug report: versions, configuration, states, last values, log.
+    """Write FILE (.zip) for a bug report: versions, configuration, states, last values, log.
 
     Addresses of devices, networks and accounts have stand-ins, secrets and places are left out.
-    It works without a daemon, too. border-gateway demo --replay FILE.zip shows its devices.
+    It works without a daemon, too. border-gateway demo --replay FILE shows its devices.
     """
     from gateway.bundle import REPORT, packed
     from gateway.diagnostics import collect

@@ -9,7 +9,11 @@ import click
 from gateway.config import DEFAULT_FILE, DEFAULT_STATE
 
 config_option = click.option(
-    "--config", type=click.Path(path_type=FilePath), default=DEFAULT_FILE, show_default=True
+    "--config",
+    type=click.Path(path_type=FilePath),
+    default=DEFAULT_FILE,
+    show_default=True,
+    help="The configuration file.",
 )
 
 state_option = click.option(
