@@ -69,6 +69,7 @@ async def test_a_reset_line_is_taken_up_again(
 async def test_a_line_that_swallows_everything_is_found(
     run: Run, server: ThrowawayProsody, bench: HubBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert session.PING_EVERY_S + session.PING_TIMEOUT_S <= 45
     monkeypatch.setattr(session, "PING_EVERY_S", 0.2)
     monkeypatch.setattr(session, "PING_TIMEOUT_S", 0.3)
     async with line_to(server.port) as line, run(port=line.port) as gateway:

@@ -48,6 +48,12 @@ class Query:
     names: frozenset[str] = frozenset()
     since: float | None = None
     until: float | None = None
+    past: bool = False
+    """Whether the journal is asked, too: by `h`, or by `all` with `from`."""
+
+    def lists(self, field: Field) -> bool:
+        """Whether a field is among those named."""
+        return not self.names or field.name in self.names
 
     def wants(self, field: Field) -> bool:
         """Whether a field with its present value is asked for."""
@@ -55,7 +61,7 @@ class Query:
         return (
             value is not None
             and (not self.categories or field.category in self.categories)
-            and (not self.names or field.name in self.names)
+            and self.lists(field)
             and (self.since is None or at >= self.since)
             and (self.until is None or at <= self.until)
         )
@@ -79,14 +85,16 @@ def parse(element: ET.Element, now: float) -> Query:
     if len(names) > MAX_NAMES:
         raise dialect.malformed(f"at most {MAX_NAMES} field names at a time")
     everything = dialect.truth(element.get("all", "false"))
+    flags = dialect.flags(element, CATEGORIES)
     return Query(
         id=dialect.identity(element),
         namespace=dialect.sibling(space, SENSOR_DATA),
         nodes=dialect.nodes(element),
-        categories=frozenset() if everything else dialect.flags(element, CATEGORIES),
+        categories=frozenset() if everything else flags,
         names=frozenset(names),
         since=_moment(element, "from"),
         until=_moment(element, "to"),
+        past="h" in flags or (everything and "from" in element.attrib),
     )
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 import xml.etree.ElementTree as ET
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from adapters.xmpp.control import OPERATOR, READER, Control
 from adapters.xmpp.errors import StanzaError
@@ -13,11 +15,14 @@ from adapters.xmpp.iot.dialect import CONTROL, EVENTS, INTERFACES, ROOTS, SENSOR
 from adapters.xmpp.iot.events import Events
 from adapters.xmpp.iot.fields import Field, fields, interfaces
 from adapters.xmpp.iot.readout import Node, Query
-from gateway.errors import CommandError, InvalidValue
-from gateway.events import Device, Event, State
-from gateway.model import DeviceId, Path, Value
+from gateway.errors import Busy, CommandError, InvalidValue, StateError
+from gateway.events import Device, Entry, Event, Resource, State
+from gateway.model import GATEWAY, DeviceId, Path, Value
 
 log = logging.getLogger(__name__)
+
+MAX_PAST = 1_000
+"""Changes of the past in one answer: who wants more asks again, from the last one on."""
 
 MAX_READOUTS = 16
 """Long answers under way, a part of each a second: a client asks for one at a time."""
@@ -90,11 +95,32 @@ class Things:
         self._control.check(asker, READER)
         query = readout.parse(asked, self._wall())
         devices = [self._control.device(asker, node) for node in query.nodes]
-        parts = readout.responses(query, map(self._node, devices))
+        past = await self._past(query, devices) if query.past else {}
+        nodes = (self._node(device, past.get(device.id, ())) for device in devices)
+        parts = readout.responses(query, nodes)
         first = next(parts)
         if first.get("more"):
             self._continue(asker, query, parts)
         return first
+
+    async def _past(
+        self, query: Query, devices: Sequence[Device]
+    ) -> Mapping[DeviceId, Sequence[Field]]:
+        """What the journal has of the fields that are asked for, oldest first, within bounds."""
+        port, left = self._control.port, MAX_PAST
+        start, end = query.since or -math.inf, query.until or self._wall()
+        found: dict[DeviceId, list[Field]] = {}
+        for device in (device for device in devices if device.id != GATEWAY):
+            known = {f.resource.path: f for f in self._fields_of(device.id) if query.lists(f)}
+            for object_id in dict.fromkeys(path.object for path in known if left > 0):
+                try:
+                    entries = await port.history(device.id, Path(object_id), start, end, limit=left)
+                except StateError as error:
+                    raise Busy(f"the history cannot be read now: {error}") from error
+                left -= len(entries)
+                past = (_of_the_past(known.get(entry.path), entry) for entry in entries)
+                found.setdefault(device.id, []).extend(filter(None, past))
+        return found
 
     def _continue(self, asker: str, query: Query, parts: Iterator[ET.Element]) -> None:
         if len(self._readouts) >= MAX_READOUTS:
@@ -180,9 +206,9 @@ class Things:
 
     # --- devices as nodes ------------------------------------------------------------------------
 
-    def _node(self, device: Device) -> Node:
+    def _node(self, device: Device, past: Sequence[Field] = ()) -> Node:
         doubtful = device.availability.state in {State.OFFLINE, State.UNKNOWN}
-        return Node(device.id, tuple(self._fields_of(device.id)), doubtful)
+        return Node(device.id, (*self._fields_of(device.id), *past), doubtful)
 
     def _nodes(self, ids: Iterable[DeviceId]) -> Iterator[Node]:
         """Those that are still there."""
@@ -194,3 +220,10 @@ class Things:
         return fields(
             port.resources(device), port.registry, lambda path: port.writable(device, path)
         )
+
+
+def _of_the_past(field: Field | None, entry: Entry) -> Field | None:
+    """A field with an earlier value."""
+    if field is None:
+        return None
+    return replace(field, category="h", resource=Resource(entry.path, entry.value, entry.at))

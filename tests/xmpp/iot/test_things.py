@@ -265,3 +265,25 @@ async def test_clients_find_the_dialect_and_the_harmonised_interfaces(
         "urn:nf:iot:hi:sensor:temperature:1.0",
     ]
     assert {UNIT, SWITCH} <= {r.path for r in bench.north.resources(STATION)}
+
+
+async def test_the_past_is_read_from_the_journal(
+    gateway: Gateway, reader: Peer, bench: HubBench
+) -> None:
+    for value in (22.5, 23.5, 24.5):
+        bench.clock.advance(60)
+        bench.say({VALUE: value, DIMMER: int(value)})
+    content = (
+        f"<req xmlns='urn:nf:iot:sd:1.0' id='1' h='true' from='2023-11-14T22:30:30Z' "
+        f"to='2023-11-14T22:32:10Z'><nd id='{STATION}'/><f n='Temperature'/></req>"
+    )
+    answer = await ask(reader, "get", content)
+    assert answer is not None
+    (node,) = answer
+    times = [(ts.get("v"), [dict(f.attrib) for f in ts]) for ts in node]
+    assert times == [
+        (f"2023-11-14T22:{minute}:00.000Z", [
+            {"n": "Temperature", "h": "true", "ar": "true", "v": v, "u": "°C"}
+        ])
+        for minute, v in (("31", "22.5"), ("32", "23.5"))
+    ]  # fmt: skip
