@@ -15,7 +15,7 @@ test: $(VENV)/.dev
 	@tools/need prosody=prosody openssl=openssl dbus-daemon=dbus coap-client-notls=libcoap3-bin \
 		tshark=tshark node=nodejs npm=npm cc=build-essential taskset=util-linux \
 		systemd-analyze=systemd ejabberdctl=ejabberd go-sendxmpp=go-sendxmpp profanity=profanity \
-		chromium=chromium chromedriver=chromium-driver mmdebstrap=mmdebstrap \
+		chromium=chromium chromedriver=chromium-driver faketime=faketime mmdebstrap=mmdebstrap \
 		systemd-nspawn=systemd-container
 	@$(MAKE) --jobs=3 --output-sync=target lint deb container  # two of them wait for the network
 	$(PY) -m pytest -n 3 --dist loadfile

@@ -1,0 +1,265 @@
+"""The whole gateway at once, to break it part by part: radios and servers that are virtual but real
+in what they speak, the daemon as a process, and an operator who looks.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+from typing import Any, ClassVar
+
+import aiohttp
+
+from adapters.sim.bench import Bench, ble_bench
+from adapters.sim.demo_setup import free_port
+from adapters.sim.mesh import Mesh
+from adapters.sim.modules import WEATHER_STATION
+from adapters.sim.node import Profile
+from adapters.sim.prosody import ThrowawayProsody
+from adapters.sim.rcp import VirtualRcp
+from gateway.client import ask
+from gateway.errors import GatewayError
+from gateway.ports import Section, SouthPort
+from tests.lowpan.mesh_bench import ND, add
+from tests.xmpp.servers import Line, line_to
+
+ROOT = FilePath(__file__).parent.parent.parent
+FAKETIME = FilePath("/usr/lib") / f"{os.uname().machine}-linux-gnu/faketime/libfaketime.so.1"
+DEADLINE_S = 90.0
+"""A line that went dead is found within 45 s; everything else takes seconds."""
+
+
+class BrittleSection(Section):
+    """An adapter of another author."""
+
+    file: FilePath
+    """It breaks when this file is there."""
+
+
+class Brittle:
+    """An adapter with a bug."""
+
+    Config: ClassVar[type[Section]] = BrittleSection
+
+    def __init__(self, config: BrittleSection, port: SouthPort) -> None:
+        self._file = config.file
+        self._port = port
+
+    async def run(self) -> None:
+        self._port.status("runs")
+        while not await asyncio.to_thread(self._file.exists):
+            await asyncio.sleep(0.1)
+        raise KeyError("a bug")
+
+    async def execute(self, command: object) -> None:
+        raise NotImplementedError
+
+
+@dataclass
+class House:
+    """What is up, and what an operator sees of it."""
+
+    folder: FilePath
+    ble: Bench
+    rcp: VirtualRcp
+    prosody: ThrowawayProsody
+    line: Line
+    coap_port: int
+    http: aiohttp.ClientSession
+    process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        """Starts the daemon; its clock can be moved by `move_clock`."""
+        command = (sys.executable, "-m", "gateway", "run")
+        files = ("--config", self.folder / "gateway.toml", "--state", self.folder / "state")
+        environment = {
+            **os.environ,
+            "PYTHONPATH": f"{self.folder}:{ROOT}",
+            "LD_PRELOAD": str(FAKETIME),
+            "FAKETIME_TIMESTAMP_FILE": str(self.folder / "clock"),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
+        with (self.folder / "log").open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                *command, *files, cwd=ROOT, env=environment, stderr=log
+            )
+
+    async def kill(self) -> None:
+        """As a power cut would."""
+        assert self.process
+        self.process.send_signal(signal.SIGKILL)
+        await self.process.wait()
+
+    def move_clock(self, offset: str) -> None:
+        """Sets the daemon's wall clock, such as "+1h", without its monotonic one."""
+        (self.folder / "clock").write_text(offset)
+
+    async def page(self, path: str) -> tuple[int, Any]:
+        """What the status page's server answers: HTTP status and JSON."""
+        async with self.http.get(path) as answer:
+            return answer.status, await answer.json()
+
+    async def told(self, name: str) -> tuple[int, str, str]:
+        """An adapter as health tells it: HTTP status, state and reason."""
+        status, shown = await self.page(f"/healthz/adapters/{name}")
+        return status, shown["state"], shown["reason"]
+
+    async def shown(self, name: str) -> tuple[str, str]:
+        """An adapter as the page shows it: state and reason."""
+        _, overview = await self.page("/api/overview")
+        return next((a["state"], a["reason"]) for a in overview["adapters"] if a["name"] == name)
+
+    async def listed(self, name: str) -> str:
+        """An adapter's line in `border-gateway devices`."""
+        answer = await asyncio.to_thread(ask, self.folder / "control.sock", {"do": "devices"})
+        return str(next(a["status"] for a in answer["adapters"] if a["name"] == name))
+
+    async def device(self, prefix: str) -> Mapping[str, Any]:
+        """A device as the command line has it."""
+        answer = await asyncio.to_thread(ask, self.folder / "control.sock", {"do": "devices"})
+        return next(d for d in answer["devices"] if d["prefix"] == prefix)
+
+    def log(self) -> str:
+        """Everything that the daemon logged, over its lives."""
+        return (self.folder / "log").read_text(errors="replace")
+
+    async def until(self, condition: Callable[[], Any], what: str) -> None:
+        """Waits until an asynchronous condition holds."""
+        deadline = time.monotonic() + DEADLINE_S
+        seen: object = None
+        while time.monotonic() < deadline:
+            try:
+                if seen := await condition():
+                    return
+            except (aiohttp.ClientError, GatewayError, OSError, StopIteration) as error:
+                seen = error
+            await asyncio.sleep(0.1)
+        raise AssertionError(f"never: {what}; {seen}; {self.log()[-3000:]}")
+
+    async def is_well(self) -> None:
+        """Waits until health says that every adapter is."""
+
+        async def well() -> bool:
+            return (await self.page("/healthz/adapters"))[0] == 200
+
+        await self.until(well, "all adapters are well")
+
+    async def is_(self, state: str, prefix: str) -> None:
+        """Waits until a device is online or offline."""
+
+        async def shown() -> bool:
+            return bool((await self.device(prefix))["state"] == state)
+
+        await self.until(shown, f"{prefix} is {state}")
+
+    async def says(self, name: str, state: str, reason: str) -> None:
+        """Waits until health and page and command line and log tell so of an adapter."""
+
+        async def told() -> bool:
+            status, now, why = await self.told(name)
+            return status == 503 and now == state and reason in why
+
+        await self.until(told, f"{name} is {state}: {reason}; it is {await self.told(name)}")
+        assert await self.shown(name) == (await self.told(name))[1:]
+        assert reason in await self.listed(name)
+        assert reason in self.log()
+
+    @asynccontextmanager
+    async def others_answer(self) -> AsyncIterator[None]:
+        """Asks for another adapter's value over CoAP, all the while: each request is answered."""
+        prober = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "benchmarks.soak.prober",
+            str(self.coap_port), "attic/3303/0/5700",
+            cwd=ROOT, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        try:
+            yield
+        finally:
+            async with asyncio.timeout(DEADLINE_S):
+                out, _ = await prober.communicate(b"\n")
+        figures = json.loads(out)
+        print("CoAP meanwhile:", figures)
+        assert figures["asked"] > 0
+        assert figures["missed"] == 0
+
+
+@asynccontextmanager
+async def house(folder: FilePath) -> AsyncIterator[House]:
+    """All of it, up and well."""
+    async with AsyncExitStack() as stack:
+        ble = await stack.enter_async_context(ble_bench([WEATHER_STATION], interval_ms=100))
+        mesh = Mesh()
+        add(mesh, ND, Profile.ND)
+        rcp = await stack.enter_async_context(mesh.running())
+        prosody = await stack.enter_async_context(
+            ThrowawayProsody({"gateway": "gateway-pw"}, admins=["gateway"])
+        )
+        line = await stack.enter_async_context(line_to(prosody.port))
+        coap, status = free_port(0), free_port(0, socket.SOCK_STREAM)
+        http = await stack.enter_async_context(aiohttp.ClientSession(f"http://127.0.0.1:{status}"))
+        made = House(folder, ble, rcp, prosody, line, coap, http)
+        _write(made, status)
+        await made.start()
+        try:
+            for prefix in ("weather", "node", "attic"):
+                await made.is_("online", prefix)
+            await made.is_well()
+            yield made
+        finally:
+            if made.process and made.process.returncode is None:
+                made.process.terminate()
+                await made.process.wait()
+
+
+def _write(made: House, status: int) -> None:
+    folder = made.folder
+    package = folder / "brittle-1.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: brittle\nVersion: 1\n")
+    point = f"[border_gateway.adapters]\nbrittle = {__name__}:Brittle\n"
+    (package / "entry_points.txt").write_text(point)
+    made.move_clock("+0")
+    (folder / "password").write_text("gateway-pw")
+    (folder / "gateway.toml").write_text(
+        f"""
+[gateway]
+socket = "{folder}/control.sock"
+[ble]
+[lowpan]
+radio = "spinel+hdlc://{made.rcp.path}"
+poll = "1s"
+ack_timeout = "150ms"
+silence_timeout = "10s"
+[sim]
+interval = "100ms"
+[brittle]
+file = "{folder}/break"
+[coap]
+listen = ["127.0.0.1:{made.coap_port}"]
+[status]
+listen = ["127.0.0.1:{status}"]
+[xmpp]
+jid = "gateway@localhost"
+password_file = "{folder}/password"
+host = "127.0.0.1"
+port = {made.line.port}
+ca_file = "{made.prosody.ca_file}"
+[[device]]
+id = "ble:{WEATHER_STATION.address}"
+prefix = "weather"
+[[device]]
+id = "lowpan:{ND.hex()}"
+prefix = "node"
+[[device]]
+id = "sim:0000000000000001"
+prefix = "attic"
+"""
+    )

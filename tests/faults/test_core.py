@@ -1,0 +1,58 @@
+"""Disk, database or clock fail: it is told with its reason everywhere an operator looks, all
+else goes on meanwhile, and it heals when the cause is gone.
+"""
+
+import os
+import resource
+
+import pytest
+
+from tests.faults.house import House
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def test_a_disk_that_is_full(running: House) -> None:
+    assert running.process
+    async with running.others_answer():
+        resource.prlimit(running.process.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+
+        async def told() -> bool:
+            _, lines = await running.page("/api/log")
+            return any("not saved" in line["text"] for line in lines)
+
+        await running.until(told, "the page's log tells that nothing is saved")
+        unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+        resource.prlimit(running.process.pid, resource.RLIMIT_FSIZE, unlimited)
+
+
+async def test_a_clock_that_jumps(running: House) -> None:
+    async with running.others_answer():
+        for offset in ("+1h", "+0"):
+            before = (await running.device("attic"))["last_seen"]
+            running.move_clock(offset)
+
+            async def seen_anew(before: float = before) -> bool:
+                return bool(abs((await running.device("attic"))["last_seen"] - before) > 1000)
+
+            await running.until(seen_anew, f"a reading with the new time {offset}")
+            for prefix in ("attic", "weather", "node"):
+                assert (await running.device(prefix))["state"] == "online"
+        await running.is_well()
+
+
+async def test_a_database_that_is_damaged(running: House) -> None:
+    async def is_spared() -> bool:
+        return (running.folder / "state" / "state.db.spare").exists()
+
+    await running.until(is_spared, "a spare is written")
+    await running.kill()
+    database = running.folder / "state" / "state.db"
+    for file in (database, database.with_name("state.db-wal")):
+        file.write_bytes(os.urandom(file.stat().st_size))
+    await running.start()
+    for prefix in ("weather", "node", "attic"):
+        await running.is_("online", prefix)
+    await running.is_well()
+    assert "is damaged" in running.log()
+    assert list(database.parent.glob("state.damaged-*"))
