@@ -30,7 +30,7 @@ from gateway.identities import Identities, Memory, Remembered
 from gateway.intake import Intake
 from gateway.journal import Journal
 from gateway.model import GATEWAY, DeviceId, Path, Value, printable
-from gateway.overview import AdapterState, Overview
+from gateway.overview import AdapterState, Condition, Overview
 from gateway.own_objects import GATEWAY_OBJECT, device_object, gateway_object
 from gateway.policy import MAX_NAME, Rules
 from gateway.ports import Outbox
@@ -66,6 +66,8 @@ class Hub:
         self.commander = Commander(self.store, registry, lambda: self.rules)
         self.counters: Counter[str] = Counter()
         self.outboxes: list[Outbox] = []
+        self.trouble = ""
+        """Why the state cannot be saved, while it cannot."""
         self.adapters: Callable[[], Sequence[AdapterState]] = tuple
         self.identities = Identities(memory)
         self.admission = Admission(self.store, self.identities, lambda: self.rules, wall, monotonic)
@@ -224,10 +226,10 @@ class Hub:
     # --- what the operator is shown -----------------------------------------------------------
 
     def overview(self) -> Overview:
-        """How adapters and admission are now."""
+        """How adapters and admission are now; a state that is not saved counts as an adapter."""
         never_seen = Availability(State.UNKNOWN, "listed, but never seen", 0.0)
         return Overview(
-            adapters=self.adapters(),
+            adapters=[*self.adapters(), *self._state_in_trouble()],
             absent=[
                 Device(id, rule.prefix or "", rule.name or "", "", never_seen)
                 for id, rule in self.rules.devices.items()
@@ -238,6 +240,11 @@ class Hub:
             join_window_s=self.admission.remaining_s(),
             unsaved=len(self.journal),
         )
+
+    def _state_in_trouble(self) -> Sequence[AdapterState]:
+        if not self.trouble:
+            return []
+        return [AdapterState("state", False, Condition.DEGRADED, self.trouble, 0)]
 
     # --- the clock ------------------------------------------------------------------------------
 

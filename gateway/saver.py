@@ -29,7 +29,7 @@ SAVE_RETRY_S = 10.0
 PRUNE_INTERVAL_S = 60.0
 """How long the journal may exceed its retention; seldom, to write less on an SD card."""
 
-SPARE_INTERVAL_S = 60.0
+SPARE_INTERVAL_S = 10.0
 """How long the spare may lack a device that joined; many join at a time."""
 
 
@@ -70,8 +70,18 @@ class Saver:
             except StateError as error:
                 self._hub.counters["state_errors"] += 1
                 self._hub.counters["journal_lost"] = self._hub.journal.lost
-                log.error("last values and changes are not saved, will try again: %s", error)
+                self._tell(f"last values and changes are not saved: {error}")
                 await asyncio.sleep(SAVE_RETRY_S)
+            else:
+                self._tell("")
+
+    def _tell(self, trouble: str) -> None:
+        """Shows the trouble or its end; a disk that is full for days is one line."""
+        if trouble and trouble != self._hub.trouble:
+            log.error("%s; will try again", trouble)
+        elif self._hub.trouble and not trouble:
+            log.info("last values and changes are saved again")
+        self._hub.trouble = trouble
 
     async def _save(self) -> None:
         values, batch = self._hub.values.take_unsaved(), self._hub.journal.unsaved()

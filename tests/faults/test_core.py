@@ -17,13 +17,11 @@ async def test_a_disk_that_is_full(running: House) -> None:
     async with running.others_answer():
         resource.prlimit(running.process.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
 
-        async def told() -> bool:
-            _, lines = await running.page("/api/log")
-            return any("not saved" in line["text"] for line in lines)
-
-        await running.until(told, "the page's log tells that nothing is saved")
+        await running.says("state", "degraded", "not saved")
         unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
         resource.prlimit(running.process.pid, resource.RLIMIT_FSIZE, unlimited)
+        await running.is_well()
+        assert "saved again" in running.log()
 
 
 async def test_a_clock_that_jumps(running: House) -> None:
