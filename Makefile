@@ -5,7 +5,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 
 .PHONY: demo test lint format deb container system-test registry bench-coap bench-lowpan \
-	bench-soak clean
+	bench-soak bench-status clean
 
 demo: $(VENV)/.demo
 	@tools/need prosody=prosody dbus-daemon=dbus coap-client-notls=libcoap3-bin
@@ -61,6 +61,10 @@ bench-coap: $(VENV)/.demo
 bench-soak: $(VENV)/.dev
 	@tools/need prosody=prosody openssl=openssl
 	@$(PY) -m benchmarks.soak $(BENCH)
+
+# What open status pages cost CoAP's clients: two minutes.
+bench-status: $(VENV)/.dev
+	@$(PY) -m benchmarks.status_pages $(BENCH)
 
 # Regenerates the built-in object definitions from a folder of OMA DDF files: make registry DDF=...
 registry: $(VENV)/.dev
