@@ -2,10 +2,13 @@
 
 import json
 from pathlib import Path as File
+from tempfile import TemporaryDirectory
 
 import pytest
 from aiocoap import Message, oscore
 from aiocoap.numbers.optionnumbers import OptionNumber
+from hypothesis import given
+from hypothesis import strategies as st
 
 from adapters.coap.datagram import Datagram, Type, decode, encode
 from adapters.coap.messages import Code, Option, Refusal
@@ -204,3 +207,21 @@ def test_a_folder_that_holds_no_context_is_named(tmp_path: File) -> None:
         Contexts(tmp_path / "keys")
     with pytest.raises(AdapterError, match="absent: No such file"):
         Contexts(tmp_path / "absent")
+
+
+@given(
+    st.binary(max_size=12),
+    st.binary(max_size=40),
+    st.sampled_from([Code.POST, Code.FETCH, Code.GET]),
+)
+def test_random_octets_are_refused_and_nothing_else(
+    value: bytes, payload: bytes, code: Code
+) -> None:
+    with TemporaryDirectory() as folder:
+        write_context(File(folder) / "phone", "01", "02")
+        contexts = Contexts(File(folder))
+        for head in (b"", b"\x09\x00\x02", b"\x19\x00\x00\x02"):
+            options = ((int(Option.OSCORE), head + value),)
+            with pytest.raises(Refusal):
+                contexts.take(Datagram(Type.CON, code, 1, b"", options, payload))
+        contexts.close()
