@@ -122,9 +122,11 @@ class Observers:
         if endpoint is None:
             endpoint = Endpoint((intern(peer[0]), *peer[1:]))  # a host's name is kept once
         self.cancel(peer, token)
+        if len(endpoint.observers) >= self._limit_per_peer:
+            return None
         if self._count >= self._limit and self._unproven:
             self.forget(next(iter(self._unproven)))
-        if self._count >= self._limit or len(endpoint.observers) >= self._limit_per_peer:
+        if self._count >= self._limit:
             return None
         request, targets = self._shared(_without_client(request), targets)
         observer = Observer(
