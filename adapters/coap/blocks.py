@@ -82,6 +82,7 @@ class Downloads:
             whole,
             payload=whole.payload[start : start + wanted.size],
             block2=replace(wanted, more=more),
+            size2=len(whole.payload) if request.wants_size else None,
         )
 
     def _keep(self, transfer: Hashable, whole: Response) -> None:
@@ -120,6 +121,12 @@ def tagged_format(etag: bytes) -> int:
     return int.from_bytes(etag[6:], "big")
 
 
+def too_large() -> Refusal:
+    """The refusal of a body, with what would be taken (RFC 7959 2.9.3)."""
+    text = f"at most {LARGEST_BODY} octets"
+    return Refusal(Code.REQUEST_ENTITY_TOO_LARGE, text, size1=LARGEST_BODY)
+
+
 class Uploads:
     """Puts together the bodies that clients send in blocks."""
 
@@ -133,6 +140,8 @@ class Uploads:
             return request
         if block.more and len(request.payload) != block.size:
             raise Refusal(Code.BAD_REQUEST, "a block must fill its size")
+        if (request.size1 or 0) > LARGEST_BODY:
+            raise too_large()
         if block.number == 0:
             self._bodies[request.transfer] = bytearray()
             if len(self._bodies) > UPLOADS:
@@ -143,7 +152,7 @@ class Uploads:
         body += request.payload
         if len(body) > LARGEST_BODY:
             del self._bodies[request.transfer]
-            raise Refusal(Code.REQUEST_ENTITY_TOO_LARGE, f"at most {LARGEST_BODY} octets")
+            raise too_large()
         if block.more:
             return None
         del self._bodies[request.transfer]

@@ -122,7 +122,7 @@ def _extended(data: bytes, at: int, nibble: int) -> tuple[int, int]:
 _REPEATABLE: frozenset[int] = frozenset(
     {Option.IF_MATCH, Option.ETAG, Option.URI_PATH, Option.URI_QUERY, Option.REQUEST_TAG}
 )
-# Elective options that a server may leave unread (Size1, Hop-Limit, ...) are not here.
+# Elective options that a server may leave unread (Hop-Limit, ...) are not here.
 _LENGTHS: dict[int, tuple[int, int]] = {
     Option.IF_MATCH: (0, 8),
     Option.URI_HOST: (1, 255),
@@ -136,8 +136,10 @@ _LENGTHS: dict[int, tuple[int, int]] = {
     Option.ACCEPT: (0, 2),
     Option.BLOCK2: (0, 3),
     Option.BLOCK1: (0, 3),
+    Option.SIZE2: (0, 4),
     Option.PROXY_URI: (1, 1034),
     Option.PROXY_SCHEME: (1, 255),
+    Option.SIZE1: (0, 4),
     Option.ECHO: (1, 40),
     Option.NO_RESPONSE: (0, 1),
     Option.REQUEST_TAG: (0, 8),
@@ -200,6 +202,8 @@ def request(
         observe=_number(known, Option.OBSERVE),
         block1=_block(known, Option.BLOCK1),
         block2=_block(known, Option.BLOCK2),
+        size1=_number(known, Option.SIZE1),
+        wants_size=Option.SIZE2 in known,
         etags=tuple(known.get(Option.ETAG, ())),
         if_match=tuple(known.get(Option.IF_MATCH, ())),
         if_none_match=Option.IF_NONE_MATCH in known,

@@ -105,8 +105,10 @@ class Option(IntEnum):
     ACCEPT = 17
     BLOCK2 = 23
     BLOCK1 = 27
+    SIZE2 = 28
     PROXY_URI = 35
     PROXY_SCHEME = 39
+    SIZE1 = 60
     ECHO = 252
     NO_RESPONSE = 258
     REQUEST_TAG = 292
@@ -143,6 +145,8 @@ class Request:
     observe: int | None = None
     block1: Block | None = None
     block2: Block | None = None
+    size1: int | None = None
+    wants_size: bool = False
     etags: tuple[bytes, ...] = ()
     if_match: tuple[bytes, ...] = ()
     if_none_match: bool = False
@@ -180,6 +184,8 @@ class Response:
     block1: Block | None = None
     block2: Block | None = None
     observe: int | None = None
+    size1: int | None = None
+    size2: int | None = None
     echo: bytes = b""
     location: tuple[str, ...] = ()
 
@@ -199,16 +205,24 @@ class Response:
             yield Option.BLOCK2, uint(self.block2.pack())
         if self.block1 is not None:
             yield Option.BLOCK1, uint(self.block1.pack())
+        if self.size2 is not None:
+            yield Option.SIZE2, uint(self.size2)
+        if self.size1 is not None:
+            yield Option.SIZE1, uint(self.size1)
         if self.echo:
             yield Option.ECHO, self.echo
 
 
 class Refusal(GatewayError):
-    """A request that is answered with an error code; the text becomes the diagnostic payload."""
+    """A request that is answered with an error code; the text becomes the diagnostic payload.
 
-    def __init__(self, code: Code, text: str = "") -> None:
+    `size1` is the largest body that would have been taken, where that was the reason.
+    """
+
+    def __init__(self, code: Code, text: str = "", *, size1: int | None = None) -> None:
         super().__init__(text)
         self.code: Final = code
+        self.size1: Final = size1
 
 
 _CODES: Final[tuple[tuple[type[GatewayError], Code], ...]] = (
@@ -230,16 +244,16 @@ _CODES: Final[tuple[tuple[type[GatewayError], Code], ...]] = (
 def refused(error: GatewayError) -> Response:
     """The answer that tells a client of an error."""
     code = next((c for kind, c in _CODES if isinstance(error, kind)), Code.INTERNAL_SERVER_ERROR)
-    max_age_s = None
+    max_age_s = size1 = None
     match error:
         case Refusal():
-            code = error.code
+            code, size1 = error.code, error.size1
         case Asleep():
             max_age_s = whole_seconds(error.retry_after_s)
         case Busy():
             max_age_s = whole_seconds(BUSY_RETRY_S)
     text = str(error).encode()[:DIAGNOSTIC_LIMIT].decode(errors="ignore").encode()
-    return Response(code, text, max_age_s=max_age_s)
+    return Response(code, text, max_age_s=max_age_s, size1=size1)
 
 
 def whole_seconds(duration_s: float) -> int:

@@ -42,7 +42,7 @@ async def plain(home: HubBench) -> AsyncIterator[Peer]:
 UNUSUAL = [
     (1, b""), (1, b"x"), (5, b""), (4, b"tag"), (252, b"echo"), (292, b"t"), (258, b""),
     (258, b"\x02"), (258, b"\x08"), (258, b"\x1a"), (27, b"\x06"), (27, b"\x08"), (27, b"\x1e"),
-    (7, b"\x16\x33"), (14, b"\x3c"), (60, b"\x10"), (16, b"\x05"),
+    (7, b"\x16\x33"), (14, b"\x3c"), (60, b"\x10"), (60, b"\x01\0\1"), (28, b""), (16, b"\x05"),
 ]  # fmt: skip
 """Options that are seldom sent, each of them legal somewhere."""
 

@@ -455,6 +455,30 @@ async def test_two_writes_of_one_client_in_blocks_are_told_apart_by_request_tag(
     ]
 
 
+@pytest.mark.parametrize("announced", [True, False])
+async def test_a_body_that_is_too_large_is_refused_with_the_size_that_is_not(
+    server: Server, announced: bool
+) -> None:
+    size1 = 100_000 if announced else None
+    for number in range(70):
+        block = Block(number, more=True, exponent=6)
+        answer = await send(
+            server, Code.PUT, "/light/3311/0", bytes(1024), JSON, block1=block, size1=size1
+        )
+        if answer.code != Code.CONTINUE:
+            break
+    assert (answer.code, answer.size1) == (Code.REQUEST_ENTITY_TOO_LARGE, 65_536)
+    assert number == (0 if announced else 64)
+
+
+def test_the_size_of_a_list_is_told_to_who_asks(server: Server) -> None:
+    first = server.read(Request(Code.GET, (".well-known", "core"), wants_size=True))
+    assert first.size2
+    last = Block(first.size2 // 1024, more=False, exponent=6)
+    answer = server.read(Request(Code.GET, (".well-known", "core"), block2=last))
+    assert (len(answer.payload), answer.size2) == (first.size2 % 1024, None)
+
+
 def test_the_list_of_links_stays_the_same_under_a_transfer(server: Server, home: HubBench) -> None:
     def block(number: int) -> Response:
         wanted = Block(number, more=False, exponent=5)
