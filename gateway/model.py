@@ -117,7 +117,7 @@ class Path(tuple[int, ...]):
 
     def upto(self, depth: int) -> Path:
         """The path's first `depth` ids."""
-        return Path(*self[:depth])
+        return self if len(self) <= depth else Path(*self[:depth])
 
     def __str__(self) -> str:
         return "/" + "/".join(map(str, self))

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from adapters.coap import links
 from adapters.coap.blocks import Kept, tagged
-from adapters.coap.links import Link
 from adapters.coap.messages import Code, Format, Refusal, Request, Response
 from gateway.events import Device
 from gateway.model import DeviceId
@@ -15,6 +14,9 @@ from gateway.ports import NorthPort
 
 LINKS_MAX_AGE_S = 60
 """How long a list of links may be taken for current: devices seldom come and go."""
+
+SETTLE_S = 1.0
+"""How long after news devices are described: they come in crowds, and /25 lists them all."""
 
 KEPT_OCTETS = 4 * 1024 * 1024
 """Of lists that were asked for lately, by filter; one is kept if it alone is longer."""
@@ -25,7 +27,7 @@ class Directory:
 
     def __init__(self, port: NorthPort) -> None:
         self._port = port
-        self._described: dict[DeviceId, Sequence[tuple[Link, str]]] = {}
+        self._texts: dict[DeviceId, str] = {}
         self._lists = Kept(KEPT_OCTETS)
         self._news = asyncio.Event()
         self._news.set()
@@ -47,7 +49,7 @@ class Directory:
 
     def forget(self, device: DeviceId) -> None:
         """Notes that a device may show other links than before."""
-        self._described.pop(device, None)
+        self._texts.pop(device, None)
         self._lists.clear()
         self._news.set()
 
@@ -55,31 +57,34 @@ class Directory:
         """Describes devices ahead, one at a time, so that no request waits for thousands."""
         while True:
             await self._news.wait()
+            await asyncio.sleep(SETTLE_S)
             self._news.clear()
             for device in self._port.devices():
-                if device.id not in self._described and self._port.device_by_id(device.id):
-                    self._describe(device)
+                if device.id not in self._texts and self._port.device_by_id(device.id):
+                    self._text(device)
                     await asyncio.sleep(0)
 
     def _selected(self, wanted: links.Filters) -> Iterator[str]:
         selects = links.selector(wanted)
         for device in self._port.devices():
-            described = self._described.get(device.id) or self._describe(device)
-            for link, text in described:
-                if selects(link):
-                    yield text
+            text = self._text(device)
+            if not wanted:
+                yield text
+            elif links.may_select(wanted, text):
+                yield from map(str, filter(selects, self._links(device)))
 
-    def _describe(self, device: Device) -> Sequence[tuple[Link, str]]:
-        resources = self._port.resources(device.id)
-        described = tuple(
-            (link, str(link)) for link in links.describe(device, resources, self._port.registry)
-        )
-        self._described[device.id] = described
-        return described
+    def _text(self, device: Device) -> str:
+        text = self._texts.get(device.id)
+        if text is None:
+            text = self._texts[device.id] = ",".join(map(str, self._links(device)))
+        return text
+
+    def _links(self, device: Device) -> Iterator[links.Link]:
+        return links.describe(device, self._port.resources(device.id), self._port.registry)
 
     def _heed_lost_news(self) -> None:
         if self._lost != self._port.outbox.dropped:  # some news never came
             self._lost = self._port.outbox.dropped
-            self._described.clear()
+            self._texts.clear()
             self._lists.clear()
             self._news.set()

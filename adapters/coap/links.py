@@ -43,7 +43,12 @@ class Link:
     attributes: LinkAttributes = ()
 
     def __str__(self) -> str:
-        return f"<{self.href}>" + "".join(_attribute(*pair) for pair in self.attributes)
+        return f"<{self.href}>{_text(self.attributes)}"
+
+
+@lru_cache(MEMO)
+def _text(attributes: LinkAttributes) -> str:
+    return "".join(_attribute(*pair) for pair in attributes)
 
 
 def _attribute(name: str, value: str | None) -> str:
@@ -85,6 +90,12 @@ def selector(wanted: Filters) -> Callable[[Link], bool]:
     return selects
 
 
+def may_select(wanted: Filters, text: str) -> bool:
+    """Whether links may be selected whose text this is; False saves looking at them."""
+    values = (value.removesuffix("*") for _, value in wanted)
+    return all(value in text or "\\" in value or '"' in value for value in values)
+
+
 def _have(attributes: LinkAttributes, name: str, wanted: str) -> bool:
     return any(
         _matches(part, wanted)
@@ -99,13 +110,13 @@ def describe(device: Device, resources: Sequence[Resource], registry: Registry) 
     base = root(device)
     title = (("title", printable(device.name)),) if device.name else ()
     yield Link(base or "/", (("rt", "oma.lwm2m"), *title, ("ct", _numbers(formats.PACKS))))
-    last = None
+    last: tuple[int, ...] = ()
     for path, several in _paths(resources):
-        if last is None or path.object != last.object:
-            yield Link(f"{base}/{path.object}", _version(registry, path.object))
-        if last is None or path.upto(2) != last.upto(2):
-            yield Link(f"{base}{path.upto(2)}", _instance(registry, path.object))
-        yield Link(f"{base}{path}", _resource(registry, path, several))
+        if path[:1] != last[:1]:
+            yield Link(f"{base}/{path[0]}", _version(registry, path[0]))
+        if path[:2] != last[:2]:
+            yield Link(f"{base}/{path[0]}/{path[1]}", _instance(registry, path[0]))
+        yield Link(f"{base}{path}", _resource(registry, path[0], path[2], several))
         last = path
 
 
@@ -139,7 +150,7 @@ def _paths(resources: Iterable[Resource]) -> Iterator[tuple[Path, bool]]:
     """Each resource that clients may know of, once, and whether it has resource instances."""
     seen: dict[Path, bool] = {}
     for resource in resources:
-        if resource.path.object not in PRIVATE_OBJECTS:
+        if resource.path[0] not in PRIVATE_OBJECTS:
             seen[resource.path.upto(3)] = len(resource.path) == 4
     yield from seen.items()
 
@@ -168,7 +179,10 @@ def _instance(registry: Registry, object_id: int) -> LinkAttributes:
 
 
 @lru_cache(MEMO)
-def _resource(registry: Registry, path: Path, several: bool) -> LinkAttributes:
+def _resource(
+    registry: Registry, object_id: int, resource_id: int, several: bool
+) -> LinkAttributes:
+    path = Path(object_id, 0, resource_id)
     definition = define(registry, path)
     interface: tuple[str, str | None] = ("if", _interface(definition))
     attributes: LinkAttributes = (*_type(registry, path.object), interface)
