@@ -15,11 +15,11 @@ from benchmarks.coap.load import Figures, Load
 from benchmarks.coap.servers import OURS, SERVERS, CannotRun, Running, Server, prepare, running
 
 DEVICES = 1_000
-"""Devices of ours, values of the others: adapters/sim has six resources a device."""
+"""Devices of ours, resources of the others: a device of adapters/sim has thirteen values."""
 
 LINKS = 10_000
-DEVICES_OF_10_000_LINKS = 666
-"""A device brings 15 links: its objects, instances, resources, and an instance of /25."""
+DEVICES_OF_10_000_LINKS = 356
+"""A device brings 28 links: its objects, instances, resources, and an instance of /25."""
 
 CONDITIONAL, DUE = 1_000, 10
 """Observers with conditions, and how many of them a change concerns."""

@@ -12,8 +12,8 @@ Key = tuple[str | int, ...]
 Samples = dict[Key, dict[str, list[dict[str, Any]]]]
 """The figures of each round, by measurement and server."""
 
-VALUES_A_DEVICE = 6
-"""Resources of a device of adapters/sim."""
+VALUES_A_DEVICE = 13
+"""Resources with a value of a device of adapters/sim: five measured, eight of /3/0 and /4/0."""
 
 NAMES = [server.name for server in SERVERS]
 
@@ -108,7 +108,7 @@ def _discovery(samples: Samples) -> Iterator[str]:
 
 
 def _memory(samples: Samples) -> Iterator[str]:
-    yield "### Memory of 1,000 devices of ours (six values each), of 1,000 resources of the others"
+    yield "### Memory of 1,000 devices of ours (13 values each), of 1,000 resources of the others"
     yield ""
     yield from _head("server", "empty MB", "filled MB", "bytes a value")
     for name in NAMES:
