@@ -136,12 +136,10 @@ class Attendance:
     def recall(self) -> None:
         """Reads what an earlier life has learned."""
         try:
-            data = self._memory.recall(GATEWAY, "intervals")
-            learned = json.loads(data or b"{}")
-        except StateError as error:
+            learned = json.loads(self._memory.recall(GATEWAY, "intervals") or b"{}")
+            self._learned = {DeviceId(d): (float(i), bool(s)) for d, (i, s) in learned.items()}
+        except (StateError, ValueError, TypeError, AttributeError) as error:
             log.error("how often devices are heard has to be learned anew: %s", error)
-            return
-        self._learned = {DeviceId(d): (float(i), bool(s)) for d, (i, s) in learned.items()}
 
     def keep(self) -> None:
         """Keeps what was learned, where it has changed."""

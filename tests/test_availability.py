@@ -175,6 +175,14 @@ def test_what_was_learned_and_when_a_device_was_seen_outlive_the_daemon(
     database.close()
 
 
+@pytest.mark.parametrize("damaged", [b"{", b"[]", b'{"ble:x": 3}', b'{"ble:x": ["a", 1]}', b"\xff"])
+def test_what_was_learned_may_be_damaged(clock: Clock, damaged: bytes) -> None:
+    bench = HubBench(clock)
+    bench.memory.data["gateway", "intervals"] = damaged
+    bench.hub.restore([REMEMBERED])
+    assert bench.north.device("d1")
+
+
 def test_seen_devices_go_to_disk_once_a_minute_though_they_say_nothing_new(
     bench: HubBench,
 ) -> None:

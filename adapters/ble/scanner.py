@@ -44,7 +44,9 @@ async def scan(
     silent = 0
     while True:
         try:
-            heard_some = await _scan_until_silent(adapter, heard, silence_s, port)
+            heard_some = await _scan_until_silent(
+                adapter, heard, silence_s, port, quiet_s=silent * silence_s
+            )
         except CommandError as error:
             port.status(str(error), well=False)
             await asyncio.sleep(_AGAIN_S)
@@ -64,13 +66,20 @@ async def _scan_until_silent(
     heard: Callable[[BLEDevice, AdvertisementData], None],
     silence_s: float,
     port: Port,
+    *,
+    quiet_s: float,
 ) -> bool:
-    """Scans until nothing was heard for a while; False if nothing was from the beginning."""
+    """Scans until nothing was heard for a while; False if nothing was from the beginning.
+
+    `quiet_s` is for how long nothing was heard before.
+    """
     alive = asyncio.Event()
     ever = False
 
     def advertised(device: BLEDevice, advertisement: AdvertisementData) -> None:
         nonlocal ever
+        if quiet_s and not ever:
+            port.status(f"scanning on {adapter}")
         ever = True
         alive.set()
         heard(device, advertisement)
@@ -85,7 +94,11 @@ async def _scan_until_silent(
     try:
         with translating(f"scanning on {adapter}"):
             await within(_START_S, scanner.start())
-        port.status(f"scanning on {adapter}")
+        if quiet_s and not ever:
+            quiet = f"scanning on {adapter}, but nothing was heard for {quiet_s:g} s"
+            port.status(quiet, well=False)
+        else:
+            port.status(f"scanning on {adapter}")
         alive.set()
         while alive.is_set():
             alive.clear()

@@ -174,6 +174,7 @@ async def test_a_radio_that_stays_deaf_ends_the_adapter_with_a_reason_that_names
             async with asyncio.timeout(DEADLINE_S):
                 await asyncio.wait({r.life})
             assert r.port.counters["ble_radio_silences"] == 1
+            assert "scanning on hci0, but nothing was heard for 0.1 s" in r.port.statuses
             reason = r.life.exception()
             while isinstance(reason, BaseExceptionGroup):
                 reason = reason.exceptions[0]
