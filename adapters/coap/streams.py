@@ -18,7 +18,7 @@ from adapters.coap.messages import Code, Peer, Request, Response, refused
 from adapters.coap.notifier import Notifier
 from adapters.coap.observe import Observers
 from adapters.coap.server import Server, check_secure
-from adapters.coap.udp import peer_name
+from adapters.coap.udp import is_loopback, peer_name
 from gateway.errors import Busy, DecodeError, GatewayError
 from gateway.ports import NorthPort
 
@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 
 MAX_CLIENTS = 400
 """Connections to one address: with the others below the usual limit of 1,024 descriptors."""
+
+MAX_CLIENTS_PER_HOST = 100
+"""Of another machine, so that none takes all; a proxy on this one may."""
 
 MAX_COMMANDS = 16
 """Commands of one client that wait for devices at the same time."""
@@ -64,7 +67,9 @@ class Streams:
         self, peer: Peer, send: Callable[[Message], None], close: Callable[[], None]
     ) -> Stream | None:
         """A new client, to which `send` sends; None if there are too many."""
-        if len(self._streams) >= MAX_CLIENTS:
+        neighbours = sum(other[0] == peer[0] for other in self._streams)
+        is_crowd = neighbours >= MAX_CLIENTS_PER_HOST and not is_loopback(peer)
+        if len(self._streams) >= MAX_CLIENTS or is_crowd:
             self.port.count("coap_clients_refused")
             return None
         stream = self._streams[peer] = Stream(self, peer, send, close)

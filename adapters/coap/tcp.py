@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+from collections import deque
 from typing import cast
 
 from adapters.coap import frames
@@ -15,6 +16,9 @@ from adapters.coap.streams import KEEPALIVE, MAX_BACKLOG, Stream, Streams
 from adapters.coap.udp import peer_name
 from gateway.errors import DecodeError
 from gateway.ports import NorthPort
+
+DRAIN = 64
+"""Messages of one client that are taken in one turn of the event loop."""
 
 
 class Tcp:
@@ -45,6 +49,7 @@ class _Connection(asyncio.Protocol):
     def __init__(self, streams: Streams) -> None:
         self._streams = streams
         self._incomplete = Reassembly()
+        self._waiting: deque[Message] = deque()
         self._stream: Stream | None = None
         self._transport: asyncio.Transport | None = None
 
@@ -61,12 +66,25 @@ class _Connection(asyncio.Protocol):
         if self._stream is None:
             return
         try:
-            for message in self._incomplete.add(data):
-                if self._transport.is_closing():
-                    return
-                self._stream.take(message)
+            self._waiting += self._incomplete.add(data)
         except DecodeError as error:
             self._stream.abort(str(error))
+        else:
+            self._transport.pause_reading()
+            self._take()
+
+    def _take(self) -> None:
+        """Takes what waits, in turns with others; then more is read."""
+        assert self._transport is not None  # noqa: S101  (made before)
+        assert self._stream is not None  # noqa: S101  (else nothing is read)
+        for _ in range(min(DRAIN, len(self._waiting))):
+            if self._transport.is_closing():
+                return
+            self._stream.take(self._waiting.popleft())
+        if self._waiting:
+            asyncio.get_running_loop().call_soon(self._take)
+        elif not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def connection_lost(self, _: Exception | None) -> None:
         if self._stream is not None:

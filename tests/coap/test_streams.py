@@ -1,6 +1,7 @@
 """CoAP over TCP and WebSockets: other people's clients get what they get over UDP."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -172,6 +173,23 @@ async def test_who_does_not_read_is_cut_off_and_others_are_not(tcp: Served, home
             while not home.hub.counters["coap_clients_too_slow"]:
                 greedy.send(Code.GET, "/.well-known/core")
                 await asyncio.sleep(0)
+        other.send(Code.GET, VALUE, token=b"o")
+        assert (await other.receive()).token == b"o"
+
+
+async def test_random_messages_disturb_nobody(tcp: Served) -> None:
+    randomness = random.Random(1)
+    seed = encode_tail([(Option.OBSERVE, b""), (Option.URI_PATH, b"weather")], b"x")
+    async with client(tcp) as other:
+        for _ in range(100):
+            async with client(tcp) as one:
+                for _ in range(50):
+                    tail = bytearray(seed)
+                    for _ in range(randomness.randrange(3)):
+                        tail[randomness.randrange(len(tail))] = randomness.randrange(256)
+                    code = randomness.choice([0, 1, 2, 3, 4, 5, 7, 9, 69, CSM, frames.PING, 0xFF])
+                    message = frames.Message(code, randomness.randbytes(3), bytes(tail))
+                    one.writer.write(frames.encode(message))
         other.send(Code.GET, VALUE, token=b"o")
         assert (await other.receive()).token == b"o"
 
