@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import re
+import socket
 import time
+from contextlib import suppress
 from pathlib import Path as FilePath
 
 _BOARD_SERIAL = FilePath("/sys/firmware/devicetree/base/serial-number")
 _MACHINE_ID = FilePath("/etc/machine-id")
 _HARDWARE_CLOCK = FilePath("/sys/class/rtc/rtc0/hctosys")
 _TIMESYNC = FilePath("/run/systemd/timesync")
+_INTERFACES = FilePath("/sys/class/net")
+_ETHER = "1"
+"""ARPHRD_ETHER: Ethernet, and Wi-Fi too."""
+
+ETHERNET, WLAN = 41, 21
+"""Of the object Connectivity Monitoring (LwM2M Core, appendix E.5)."""
+
 _ZONE = re.compile(r"zoneinfo/(?:posix/|right/)?([\w+-]+(?:/[\w+-]+)*)$")
 
 MADE_S = 1_793_491_200.0
@@ -69,6 +78,35 @@ def traffic_octets() -> tuple[int, int] | None:
             received += int(counters.split()[0])
             sent += int(counters.split()[8])
     return (sent, received) if lines else None
+
+
+def network_bearer() -> tuple[int, int] | None:
+    """What the default route goes over, as object 4 numbers it, and its signal in dBm.
+
+    A cable has no signal: 0. None where there is no route, or it goes over something else.
+    """
+    routes = [line.split() for line in _text(FilePath("/proc/net/route")).splitlines()[1:]]
+    name = next((route[0] for route in routes if route[1] == "00000000"), "")
+    if not name or _text(_INTERFACES / name / "type").strip() != _ETHER:
+        return None
+    if not (_INTERFACES / name / "wireless").is_dir():
+        return ETHERNET, 0
+    levels = re.findall(rf"^ *{re.escape(name)}: +\S+ +\S+ +(-?\d+)", _wireless(), re.MULTILINE)
+    return WLAN, int(levels[0]) if levels else 0
+
+
+def addresses() -> list[str]:
+    """The addresses from which the machine would speak to the world; nothing is sent."""
+    found = []
+    for family, somewhere in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
+        with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((somewhere, 9))
+            found.append(str(probe.getsockname()[0]))
+    return found
+
+
+def _wireless() -> str:
+    return _text(FilePath("/proc/net/wireless"))
 
 
 def _text(file: FilePath) -> str:

@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 REBOOT = Path(3, 0, 4)
 _ERRORS = Path(3, 0, 11)
+_CONNECTIVITY = Path(4, 0)
+_ADDRESSES = Path(4, 0, 4)
 _LOCATION = Path(6, 0)
 _STATISTICS = Path(7, 0)
 START, STOP = Path(7, 0, 6), Path(7, 0, 7)
@@ -87,6 +89,7 @@ class OwnDevice:
                 **self._traffic(),
             }
         )
+        self._tell_connectivity()
         self._tell_errors(self._errors() or [NO_ERROR])
 
     async def execute(self, command: Command) -> Outcome:
@@ -116,6 +119,21 @@ class OwnDevice:
             return {}
         sent, received = (max(0, n - t) // 1000 for n, t in zip(now, then, strict=True))
         return {Path(*_STATISTICS, 2): sent, Path(*_STATISTICS, 3): received}
+
+    def _tell_connectivity(self) -> None:
+        bearer, addresses = machine.network_bearer(), machine.addresses()
+        if bearer is None or not addresses:
+            self._hub.withdraw(GATEWAY, _CONNECTIVITY)
+            return
+        self._report(
+            {
+                Path(*_CONNECTIVITY, 0): bearer[0],
+                Path(*_CONNECTIVITY, 1, 0): bearer[0],
+                Path(*_CONNECTIVITY, 2): bearer[1],
+                **{Path(*_ADDRESSES, n): address for n, address in enumerate(addresses)},
+            }
+        )
+        self._hub.withdraw(GATEWAY, Path(*_ADDRESSES, len(addresses)))
 
     def _errors(self) -> Sequence[int]:
         """The codes of what is wrong with the adapters now, or was a moment ago."""

@@ -88,6 +88,15 @@ def check(tree: Tree, registry: Registry) -> list[Finding]:
     return sorted(dict.fromkeys(found), key=lambda f: (_order(f.path), f.kind.value))
 
 
+def check_server(trees: Sequence[Tree], registry: Registry) -> list[Finding]:
+    """Every deviation of a server and of the devices behind it."""
+    found = [finding for tree in trees for finding in check(tree, registry)]
+    found += check_gateway(trees, registry)
+    if not any(tree.paths() for tree in trees):
+        found.append(Finding("/", Kind.MISSING, "no IPSO or LwM2M object is shown"))
+    return found
+
+
 def check_gateway(trees: Iterable[Tree], registry: Registry) -> Iterator[Finding]:
     """Whether object 25 says of each device what the device shows (LwM2M Gateway 6)."""
     by_prefix = {tree.prefix: tree for tree in trees}

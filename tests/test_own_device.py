@@ -112,6 +112,21 @@ async def test_traffic_is_counted_between_start_and_stop(
     assert (bench.value("7/0/2"), bench.value("7/0/3")) == (2, 1)
 
 
+def test_the_way_into_the_network_is_shown_while_there_is_one(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.machine.network_bearer", lambda: (21, -56))
+    monkeypatch.setattr("gateway.machine.addresses", lambda: ["192.0.2.7", "2001:db8::7"])
+    bench.own.refresh()
+    assert [bench.value(f"4/0/{r}") for r in ("0", "1/0", "2")] == [21, 21, -56]
+    monkeypatch.setattr("gateway.machine.addresses", lambda: ["192.0.2.8"])
+    bench.own.refresh()
+    assert [bench.value("4/0/4/0"), bench.value("4/0/4/1")] == ["192.0.2.8", None]
+    monkeypatch.setattr("gateway.machine.network_bearer", lambda: None)
+    bench.own.refresh()
+    assert bench.ids("4") == []
+
+
 def test_the_location_is_the_configured_one(bench: Bench) -> None:
     assert bench.ids("6") == []
     bench.own.configure(

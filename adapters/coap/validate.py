@@ -15,7 +15,7 @@ from adapters.coap.survey import Survey, Unanswered
 from gateway.ddf import load_folder
 from gateway.ports import parse_duration
 from gateway.registry import Registry
-from gateway.validation import Finding, Tree, check, check_gateway
+from gateway.validation import Finding, Tree, check_server
 
 EXIT_FINDINGS, EXIT_UNREACHABLE = 1, 2
 
@@ -58,8 +58,7 @@ def command(uri: str, as_json: bool, definitions: FilePath | None, timeout_s: fl
     except Unanswered as error:
         click.echo(f"border-gateway: {error}", err=True)
         sys.exit(EXIT_UNREACHABLE)
-    findings = [finding for tree in trees for finding in check(tree, registry)]
-    findings += check_gateway(trees, registry)
+    findings = check_server(trees, registry)
     if as_json:
         click.echo(json.dumps(_as_json(uri, trees, findings), indent=2))
     else:

@@ -93,6 +93,13 @@ async def test_a_strangers_faults_are_told_with_their_places(tmp_path: FilePath)
     assert lines[-1].startswith(f"{uri}: 0 devices, 3 instances")
 
 
+async def test_a_server_without_objects_is_not_praised() -> None:
+    async with stranger({".well-known/core": (b"</time>;ct=0", 40)}) as uri:
+        status, out, _ = await validate(uri)
+    assert status == 1
+    assert "/  missing: no IPSO or LwM2M object is shown" in out
+
+
 async def test_who_does_not_answer_or_cannot_be_asked_is_an_error_of_its_own() -> None:
     status, out, err = await validate("coap://127.0.0.1:9")
     assert (status, out) == (2, "")
