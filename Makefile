@@ -5,7 +5,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 
 .PHONY: demo test lint format deb container system-test registry bench-coap bench-lowpan \
-	bench-soak bench-status clean
+	bench-soak bench-status bench-xmpp clean
 
 demo: $(VENV)/.demo
 	@tools/need prosody=prosody dbus-daemon=dbus coap-client-notls=libcoap3-bin
@@ -65,6 +65,12 @@ bench-soak: $(VENV)/.dev
 # What open status pages cost CoAP's clients: two minutes.
 bench-status: $(VENV)/.dev
 	@$(PY) -m benchmarks.status_pages $(BENCH)
+
+# The XMPP mirror against a bare slixmpp publisher, under stock limits and through an outage: five
+# minutes, BENCH=--quick less than one.
+bench-xmpp: $(VENV)/.dev
+	@tools/need prosody=prosody openssl=openssl
+	@$(PY) -m benchmarks.xmpp $(BENCH)
 
 # Regenerates the built-in object definitions from a folder of OMA DDF files: make registry DDF=...
 registry: $(VENV)/.dev

@@ -1,0 +1,283 @@
+"""The mirror against a bare slixmpp publisher, under a server's limits, and through an outage.
+
+`python -m benchmarks.xmpp [--quick]`; needs prosody and openssl. It asserts no time.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ET
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path as FilePath
+from statistics import median, quantiles
+from typing import Any
+
+from slixmpp.exceptions import IqError
+
+from adapters.sim.prosody import SERVICE, ThrowawayProsody
+from adapters.xmpp.adapter import Xmpp
+from gateway.model import DeviceId, Path
+from gateway.policy import DeviceRule
+from gateway.registry import Registry
+from tests.fakes import STATION, Clock, HubBench
+from tests.xmpp.conftest import NODE, PASSWORDS, SWITCH, Gateway, Peer, WatchedSlot, peer_of
+
+WINDOW = 8
+ITEMS = 10
+UNLIMITED = 'unlimited_jids = { "gateway@localhost" }'
+STOCK = """
+modules_enabled = { "roster", "saslauth", "tls", "disco", "ping", "pep", "adhoc", "limits" }
+limits = { c2s = { rate = "10kb/s" } }
+"""
+BARE_NODE = "bare/gateway/0024befffe804ff1"
+OFFERED_PER_S = 200
+DEVICES = (STATION, *(DeviceId(f"ble:00-24-be-80-50-{n:02x}") for n in range(9)))
+
+
+class RealClock(Clock):
+    """The hub's clocks as they are."""
+
+    def wall(self) -> float:
+        return time.time()
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+def house(devices: int) -> HubBench:
+    """A hub with devices of ten temperatures each; the first one has a switch, too."""
+    bench = HubBench(RealClock(), Registry.builtin())
+    bench.rules(station=DeviceRule(listed=True, writable=True))
+    for device in DEVICES[:devices]:
+        bench.join(device)
+        bench.say({Path(3303, i, 5700): 0.0 for i in range(ITEMS)}, device)
+    bench.say({SWITCH: False})
+    return bench
+
+
+@asynccontextmanager
+async def gateway_on(server: ThrowawayProsody, bench: HubBench) -> AsyncIterator[Gateway]:
+    with tempfile.TemporaryDirectory() as folder:
+        file = FilePath(folder) / "password"
+        file.write_text(PASSWORDS["gateway"])
+        section = {
+            "jid": "gateway@localhost",
+            "password_file": file,
+            "host": "127.0.0.1",
+            "port": server.port,
+            "ca_file": server.ca_file,
+            "window": WINDOW,
+            "roles": {"reader@localhost": "reader", "op@localhost": "operator"},
+        }
+        slot = WatchedSlot(bench)
+        adapter = Xmpp(Xmpp.Config(**section), slot)
+        task = asyncio.create_task(adapter.run())
+        try:
+            gateway = Gateway(bench, slot, adapter)
+            await gateway.says("publishing on")
+            yield gateway
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+
+
+async def by_gateway(server: ThrowawayProsody, seconds: float) -> float:
+    """Items a second, each told to the hub when there is room for it."""
+    bench = house(1)
+    async with gateway_on(server, bench) as gateway:
+        await gateway.settled()
+        publisher, number = gateway.adapter._publisher, 0
+        count = bench.hub.counters
+        before, began = count["xmpp_items_published"], time.monotonic()
+        while (took := time.monotonic() - began) < seconds:
+            while publisher.waiting + len(gateway.slot.outbox) <= WINDOW:
+                number += 1
+                bench.say({Path(3303, number % ITEMS, 5700): number / 10})
+                if number % ITEMS == 0:
+                    break
+            await asyncio.sleep(0.001)
+        return (count["xmpp_items_published"] - before) / took
+
+
+async def by_slixmpp(server: ThrowawayProsody, seconds: float) -> float:
+    """Items a second of a publisher of thirty lines, with the same window and payload."""
+    async with peer_of(server, "gateway") as peer:
+        forms: Any = peer.plugin["xep_0004"]
+        form = forms.make_form("submit")
+        kind = "http://jabber.org/protocol/pubsub#node_config"
+        form.add_field(var="FORM_TYPE", ftype="hidden", value=kind)
+        for name, value in (("max_items", "256"), ("persist_items", "1"), ("access_model", "open")):
+            form.add_field(var=f"pubsub#{name}", value=value)
+        with contextlib.suppress(IqError):  # it is there from an earlier round
+            await peer.pubsub.create_node(SERVICE, BARE_NODE, config=form)
+        sent, began = 0, time.monotonic()
+
+        async def work() -> None:
+            nonlocal sent
+            while time.monotonic() - began < seconds:
+                sent += 1
+                pack = ET.Element("{urn:ietf:params:xml:ns:senml}sensml")
+                base = f"urn:dev:mac:0024befffe804ff1/3303/{sent % ITEMS}/"
+                fields = {"bn": base, "bt": f"{time.time():.3f}", "n": "5700", "v": str(sent / 10)}
+                ET.SubElement(pack, "{urn:ietf:params:xml:ns:senml}senml", fields)
+                item = f"3303/{sent % ITEMS}"
+                await peer.pubsub.publish(SERVICE, BARE_NODE, id=item, payload=pack, timeout=60)
+
+        await asyncio.gather(*(work() for _ in range(WINDOW)))
+        return sent / (time.monotonic() - began)
+
+
+async def subscriber(port: int, ca_file: str, node: str) -> None:
+    """A process of its own: prints how late each item is, until its standard input ends."""
+
+    class Server:
+        def __init__(self) -> None:
+            self.port = port
+            self.ca_file = FilePath(ca_file)
+
+    async with peer_of(Server(), "reader") as peer:
+        late: list[float] = []
+
+        def take(message: Any) -> None:
+            now = time.time()
+            records = message.xml.iter("{urn:ietf:params:xml:ns:senml}senml")
+            late.extend(now - float(r.get("bt")) for r in records if r.get("n") == "5700")
+
+        await peer.subscribe(node)
+        late.clear()
+        peer.add_event_handler("pubsub_publish", take)
+        print("ready", flush=True)
+        await asyncio.to_thread(sys.stdin.read)
+        print(json.dumps(late))
+
+
+@asynccontextmanager
+async def watched(server: ThrowawayProsody, node: str) -> AsyncIterator[list[float]]:
+    """How late a subscriber in another process gets the items published within."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "benchmarks.xmpp", "--subscriber",
+        str(server.port), str(server.ca_file), node,
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=2**24,
+    )  # fmt: skip
+    assert process.stdout
+    assert await process.stdout.readline() == b"ready\n"
+    late: list[float] = []
+    yield late
+    out, _ = await process.communicate(b"")
+    late += json.loads(out)
+
+
+async def rates(seconds: float, rounds: int) -> None:
+    print(f"items a second, {ITEMS} items, window {WINDOW}, Prosody without limits")
+    ours: list[float] = []
+    theirs: list[float] = []
+    late: dict[str, list[float]] = {NODE: [], BARE_NODE: []}
+    async with ThrowawayProsody(PASSWORDS, admins=["gateway"], settings=UNLIMITED) as server:
+        await by_gateway(server, 0.5)  # so that the nodes are there
+        await by_slixmpp(server, 0.5)
+        for _ in range(rounds):
+            for node, publish, into in (
+                (BARE_NODE, by_slixmpp, theirs),
+                (NODE, by_gateway, ours),
+            ):
+                async with watched(server, node) as told:
+                    into.append(await publish(server, seconds))
+                late[node] += told
+    for name, found, node in (("slixmpp", theirs, BARE_NODE), ("gateway", ours, NODE)):
+        print(f"  {name:8} {median(found):6.0f}   delivered after {_late(late[node])}")
+    print(f"  ratio    {median(ours) / median(theirs):6.2f}")
+
+
+def _late(seconds: list[float]) -> str:
+    cuts = quantiles(seconds, n=100)
+    return f"{1000 * cuts[49]:.0f} ms p50, {1000 * cuts[98]:.0f} ms p99"
+
+
+async def control(seconds: float) -> None:
+    print(f"a command and its answer, {OFFERED_PER_S} updates a second offered, stock limits")
+    async with ThrowawayProsody(PASSWORDS, admins=["gateway"], settings=STOCK) as server:
+        bench = house(len(DEVICES))
+        async with gateway_on(server, bench) as gateway, peer_of(server, "op") as op:
+            offering = asyncio.create_task(offer(bench))
+            trips = []
+            published = bench.hub.counters["xmpp_items_published"]
+            until = time.monotonic() + seconds
+            while time.monotonic() < until:
+                trips.append(await round_trip(op))
+                await asyncio.sleep(0.3)
+            rate = (bench.hub.counters["xmpp_items_published"] - published) / seconds
+            offering.cancel()
+            print(f"  {len(trips)} commands: {1000 * median(trips):.0f} ms p50, "
+                  f"{1000 * max(trips):.0f} ms at most; {rate:.0f} items a second go out, "
+                  f"{gateway.adapter._publisher.waiting} wait")  # fmt: skip
+
+
+async def offer(bench: HubBench) -> None:
+    number, began = 0, time.monotonic()
+    while True:
+        while number < (time.monotonic() - began) * OFFERED_PER_S:
+            number += 1
+            device = DEVICES[number // ITEMS % len(DEVICES)]
+            bench.say({Path(3303, number % ITEMS, 5700): float(number)}, device)
+        await asyncio.sleep(0.01)
+
+
+async def round_trip(op: Peer) -> float:
+    began = time.monotonic()
+    iq: Any = op.make_iq_get(ito="gateway@localhost/gateway")
+    content = "<req xmlns='urn:nf:iot:sd:1.0' id='1'><nd id='d1'/><f n='On/Off'/></req>"
+    iq.append(ET.fromstring(content))
+    await iq.send(timeout=60)
+    return time.monotonic() - began
+
+
+async def outage(seconds: float) -> None:
+    print(f"an outage of {seconds:.0f} s with {OFFERED_PER_S} updates a second to 100 items")
+    async with ThrowawayProsody(PASSWORDS, admins=["gateway"], settings=UNLIMITED) as server:
+        bench = house(len(DEVICES))
+        async with gateway_on(server, bench) as gateway:
+            await gateway.settled()
+            await server.kill()
+            await gateway.says("not connected")
+            before = _resident_kb()
+            offering = asyncio.create_task(offer(bench))
+            await asyncio.sleep(seconds)
+            offering.cancel()
+            waiting = gateway.adapter._publisher.waiting + len(gateway.slot.outbox)
+            grown = _resident_kb() - before
+            await server.start()
+            began = time.monotonic()
+            while gateway.adapter._publisher.waiting:
+                await asyncio.sleep(0.05)
+            took = time.monotonic() - began
+            print(
+                f"  {waiting} items wait, {grown} kB more; all there {took:.1f} s after it is back"
+            )
+
+
+def _resident_kb() -> int:
+    status = FilePath("/proc/self/status").read_text("ascii")
+    return next(int(line.split()[1]) for line in status.splitlines() if "VmRSS" in line)
+
+
+async def main(*, quick: bool) -> None:
+    await rates(3.0 if quick else 10.0, 2 if quick else 5)
+    await control(10.0 if quick else 60.0)
+    await outage(10.0 if quick else 60.0)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="less than a minute")
+    parser.add_argument("--subscriber", nargs=3, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.subscriber:
+        port, ca_file, node = options.subscriber
+        asyncio.run(subscriber(int(port), ca_file, node))
+    else:
+        asyncio.run(main(quick=options.quick))
