@@ -22,6 +22,10 @@ _NO_SUCH_ADDRESS = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 """This machine lacks the address, IPv6 perhaps: no reason to give up the others."""
 
 
+SERVICE_USER = "border-gateway"
+"""As whom the unit file runs the daemon."""
+
+
 class Severity(StrEnum):
     """What a finding means: all is well, something will be missing, or something will not work."""
 

@@ -6,12 +6,14 @@ What the running daemon holds is not tried again: its own word counts.
 from __future__ import annotations
 
 import asyncio
+import os
+import pwd
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any
 
-from gateway.checks import Check, Finding, Severity
+from gateway.checks import SERVICE_USER, Check, Finding, Severity
 from gateway.client import MayNotAsk, NotRunning, ask
 from gateway.config import Config, adapter_entry_points
 from gateway.ddf import load_folder
@@ -21,7 +23,7 @@ from gateway.registry import Registry
 from gateway.state import prefixes
 
 CHECK_TIMEOUT_S = 60.0
-"""For all of one adapter: an XMPP login may take 30 s, and four answers 15 s each on a bad line."""
+"""For all of one adapter: an XMPP login may take 30 s; twice that is what a person waits."""
 
 DAEMON = "daemon"
 
@@ -39,7 +41,7 @@ def by_itself(config: Config) -> Sequence[Finding]:
 async def in_the_world(config: Config, state: FilePath) -> Sequence[Finding]:
     """What the adapters find, in the order of the configuration; they look at the same time."""
     daemon = await asyncio.to_thread(_daemon, config)
-    findings = [daemon.finding, *_clashes(config, daemon, state)]
+    findings = [daemon.finding, *_clashes(config, daemon, state), *_rights()]
     if daemon.is_closed:
         return findings
     registry = Registry.builtin()
@@ -74,7 +76,7 @@ def _daemon(config: Config) -> _Daemon:
     return _Daemon(
         Finding(Severity.OK, DAEMON, "it runs; its own word stands for what it holds"),
         {adapter["name"]: adapter for adapter in answer["adapters"]},
-        {device["prefix"]: device["id"] for device in answer["devices"] if device["state"]},
+        {device["prefix"]: device["id"] for device in answer["devices"]},
     )
 
 
@@ -96,6 +98,18 @@ async def _adapter(
     except TimeoutError:
         text = f"its check did not end within {CHECK_TIMEOUT_S:.0f} s"
         return [Finding(Severity.ERROR, name, text)]
+
+
+def _rights() -> Sequence[Finding]:
+    """Whether who checks sees less than the daemon would."""
+    try:
+        service = pwd.getpwnam(SERVICE_USER)
+    except KeyError:  # not installed as a service
+        return []
+    if os.geteuid() in {0, service.pw_uid}:
+        return []
+    text = f"this is not {SERVICE_USER}: what you may not read or open, it may; use sudo to be sure"
+    return [Finding(Severity.WARNING, DAEMON, text)]
 
 
 def _unheard(config: Config) -> Sequence[Finding]:

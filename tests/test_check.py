@@ -117,9 +117,12 @@ def test_a_file_that_cannot_be_used_is_another_status_than_a_world_that_cannot(
     tmp_path: FilePath,
 ) -> None:
     daemon = Daemon(tmp_path, "[gatway]")
-    done = daemon.command("check", "--config", str(daemon.config))
+    done = daemon.command("check", "--json", "--config", str(daemon.config))
     assert done.returncode == 78
     assert "did you mean 'gateway'?" in done.stderr
+    assert texts(json.loads(done.stdout), "configuration", "error")[1:] == [
+        "[gatway]: unknown section; did you mean 'gateway'?"
+    ]
 
 
 def test_no_state_of_the_daemon_is_touched(tmp_path: FilePath) -> None:

@@ -15,13 +15,12 @@ from adapters.lowpan.radio.interface import RadioError
 from adapters.lowpan.radio.port import also_open, open_port
 from adapters.lowpan.radio.url import SerialUrl, ZepUrl
 from adapters.lowpan.section import LowpanSection, link_security
-from gateway.checks import Finding, Severity
+from gateway.checks import SERVICE_USER, Finding, Severity
 from gateway.errors import AdapterError
 from gateway.registry import Registry
 
 SECTION = "lowpan"
 
-SERVICE_USER = "border-gateway"
 SERVICE_GROUPS = {"dialout"}
 """What the unit file gives besides the user's own groups (SupplementaryGroups)."""
 

@@ -6,14 +6,17 @@ import asyncio
 import json
 import logging
 import sys
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path as FilePath
 
 import click
 
-from gateway.checks import Severity
+from gateway.checks import Finding, Severity
 from gateway.cli.options import config_option, json_option, state_option
+from gateway.cli.show import clean
 from gateway.config import load
+from gateway.errors import ConfigError
 
 
 @click.command()
@@ -28,20 +31,30 @@ def check(config: FilePath, state: FilePath, offline: bool, as_json: bool) -> No
     """
     from gateway.examine import by_itself, in_the_world
 
-    loaded = load(config)
     logging.disable()  # what the adapters would log is among the findings
+    try:
+        loaded = load(config)
+    except ConfigError as error:
+        if as_json:
+            faults = str(error).splitlines()
+            _print_json(Finding(Severity.ERROR, "configuration", fault.strip()) for fault in faults)
+        raise
     findings = [*by_itself(loaded), *([] if offline else asyncio.run(in_the_world(loaded, state)))]
     if as_json:
-        click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+        _print_json(findings)
     else:
         click.echo(
             f"{config} is valid: adapters {', '.join(loaded.adapters) or 'none'}; "
             f"{sum(rule.listed for rule in loaded.rules.devices.values())} devices listed"
         )
         for finding in findings:
-            click.echo(f"{finding.severity:<8} {finding.section}: {finding.text}")
+            click.echo(clean(f"{finding.severity:<8} {finding.section}: {finding.text}"))
     if any(finding.severity is Severity.ERROR for finding in findings):
         sys.exit(1)
+
+
+def _print_json(findings: Iterable[Finding]) -> None:
+    click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
 
 
 @click.group()

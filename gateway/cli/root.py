@@ -11,6 +11,7 @@ import click
 
 from gateway import __version__
 from gateway.cli import completion, configuration, daemon, devices, diagnostics, state, values
+from gateway.cli.show import clean
 from gateway.errors import ConfigError, GatewayError
 from gateway.sections import DEFAULT_SOCKET
 
@@ -67,8 +68,8 @@ def main() -> None:
     try:
         cli(prog_name="border-gateway")
     except ConfigError as error:
-        click.echo(f"border-gateway: {error}", err=True)
+        click.echo(clean(f"border-gateway: {error}"), err=True)
         sys.exit(EXIT_CONFIG)
     except GatewayError as error:
-        click.echo(f"border-gateway: {error}", err=True)
+        click.echo(clean(f"border-gateway: {error}"), err=True)
         sys.exit(1)

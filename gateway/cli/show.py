@@ -32,13 +32,12 @@ _GAP = "  "
 
 def say(data: object, text: str, *, as_json: bool) -> None:
     """Prints what was done: sentences, one a line, or JSON."""
-    lines = [json.dumps(data, indent=2)] if as_json else map(clean, text.split("\n"))
-    click.echo("\n".join(lines))
+    click.echo(json.dumps(data, indent=2) if as_json else clean(text))
 
 
 def clean(text: str) -> str:
-    """Text without anything that a terminal obeys."""
-    return printable(text, _LONGEST)
+    """Lines of text without anything that a terminal obeys."""
+    return "\n".join(map(_line, text.split("\n")))
 
 
 def ago(at: float | None) -> str:
@@ -81,7 +80,7 @@ def table(
     `droppable` columns are left out in this order.
     """
     columns = {
-        name: [name, *map(clean, cells)]
+        name: [name, *map(_line, cells)]
         for name, *cells in zip(heading, *rows, strict=True)
         if any(cells)
     }
@@ -97,6 +96,10 @@ def table(
         padded = (_padded(cell, widths[name]) for name, cell in zip(names, cells, strict=False))
         end = _cut(row[-1], widths[last])
         click.echo(_GAP.join([*padded, end]).rstrip())
+
+
+def _line(text: str) -> str:
+    return printable(text, _LONGEST)
 
 
 def _room(columns: Mapping[str, Sequence[str]]) -> int:
