@@ -18,10 +18,14 @@ from gateway.ports import Adapter, Section
 from gateway.sections import (
     CORE_SECTIONS,
     REPEATED_SECTIONS,
+    AdmitSection,
+    BlockSection,
     GatewaySection,
     clashes,
+    every,
     retention_of,
     rules_of,
+    the,
 )
 
 DEFAULT_FILE = FilePath("/etc/border-gateway/gateway.toml")
@@ -68,16 +72,13 @@ def parse(text: str) -> Config:
         raise ConfigError(f"not TOML: {error}") from error
     points = adapter_entry_points()
     faults: list[str] = []
-    core = {
-        name: _section(section, name, data.pop(name, {}), faults)
-        for name, section in CORE_SECTIONS.items()
-    }
-    repeated = {
-        name: _repeated(section, name, data.pop(name, []), faults)
-        for name, section in REPEATED_SECTIONS.items()
-    }
-    faults += clashes(repeated)
-    faults += _unknown_adapters(repeated, list(points))
+    sections: list[Section] = []
+    for name, core in CORE_SECTIONS.items():
+        sections += filter(None, [_section(core, name, data.pop(name, {}), faults)])
+    for name, kind in REPEATED_SECTIONS.items():
+        sections += _repeated(kind, name, data.pop(name, []), faults)
+    faults += clashes(sections)
+    faults += _unknown_adapters(sections, list(points))
     adapters: dict[str, tuple[type[Adapter], Section]] = {}
     for name, content in data.items():
         if name not in points:
@@ -91,18 +92,15 @@ def parse(text: str) -> Config:
             continue
         if section := _section(adapter.Config, name, content, faults):
             adapters[name] = (adapter, section)
-    general = core["gateway"]
-    if faults or not isinstance(general, GatewaySection):
+    if faults:
         raise ConfigError("\n".join(faults))
-    return Config(general, rules_of(core, repeated), adapters, retention_of(core))
+    general = the(GatewaySection, sections)
+    return Config(general, rules_of(sections), adapters, retention_of(sections))
 
 
-def _unknown_adapters(
-    repeated: Mapping[str, Sequence[Section]], known: Sequence[str]
-) -> Iterator[str]:
-    for name, sections in repeated.items():
-        for section in sections:
-            adapter = getattr(section, "adapter", None)
+def _unknown_adapters(sections: Sequence[Section], known: Sequence[str]) -> Iterator[str]:
+    for name, kind in (("admit", AdmitSection), ("block", BlockSection)):
+        for adapter in (section.adapter for section in every(kind, sections)):
             if adapter is not None and adapter not in known:
                 yield f"[{name}] adapter = {adapter!r}: unknown adapter{_nearest(adapter, known)}"
 

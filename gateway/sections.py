@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path as FilePath
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -189,7 +189,8 @@ class BlockSection(_PatternSection):
 
 
 class DeviceSection(Section):
-    """A device that is bridged; repeat the section for each. Others join by `permit`."""
+    """A device that is bridged; repeat the section for each. Others join by [[admit]], or by
+    `permit`."""
 
     reload: ClassVar[Reload] = Reload.LIVE
     id: Annotated[DeviceId, BeforeValidator(_device_id)] = Field(examples=["ble:00-24-be-80-4f-f1"])
@@ -230,48 +231,56 @@ REPEATED_SECTIONS: Mapping[str, type[Section]] = {
 }
 
 
-def clashes(repeated: Mapping[str, Sequence[Section]]) -> Iterator[str]:
+S = TypeVar("S", bound=Section)
+
+
+def every(kind: type[S], sections: Iterable[Section]) -> list[S]:
+    """The sections of a kind, in their order."""
+    return [section for section in sections if isinstance(section, kind)]
+
+
+def the(kind: type[S], sections: Iterable[Section]) -> S:
+    """The one section of a kind that stands once in the file."""
+    (section,) = every(kind, sections)
+    return section
+
+
+def clashes(sections: Sequence[Section]) -> Iterator[str]:
     """A sentence for each pair of sections of which only one could count."""
-    devices = [each for each in repeated["device"] if isinstance(each, DeviceSection)]
+    devices = every(DeviceSection, sections)
     for key in ("id", "prefix"):
         for value in _twice(getattr(device, key) for device in devices):
             yield f"[device] {key} = {value!r}: stands in several [[device]] sections"
-    block = _patterns(repeated["block"])
-    for number, pattern in enumerate(_patterns(repeated["admit"]), 1):
+    block = _patterns(BlockSection, sections)
+    for pattern in _patterns(AdmitSection, sections):
         if pattern in block:
-            yield f"[admit #{number}] {pattern}: [[block]] says the same, and counts first"
-    yield from _same_path("resource", repeated["resource"])
+            yield f"[admit] {pattern}: [[block]] says the same, and counts first"
+    yield from _same_path("resource", every(ResourceSection, sections))
     for device in devices:
         yield from _same_path(f"{device.id}: device.resource", device.resource)
 
 
-def rules_of(
-    core: Mapping[str, Section | None], repeated: Mapping[str, Sequence[Section]]
-) -> Rules:
+def rules_of(sections: Sequence[Section]) -> Rules:
     """What the sections say, as the rules of the core."""
-    general, report = core["gateway"], core["report"]
-    assert isinstance(general, GatewaySection)  # noqa: S101  (as CORE_SECTIONS says)
-    assert isinstance(report, ReportSection)  # noqa: S101
-    silence = core["availability"]
-    assert isinstance(silence, AvailabilitySection)  # noqa: S101
-    devices = {d.id: _device_rule(d) for d in repeated["device"] if isinstance(d, DeviceSection)}
+    general, report = the(GatewaySection, sections), the(ReportSection, sections)
+    silence = the(AvailabilitySection, sections)
+    devices = {device.id: _device_rule(device) for device in every(DeviceSection, sections)}
     if general.writable:
         devices[GATEWAY] = DeviceRule(writable=general.writable)
     return Rules(
         devices=devices,
         report=ReportRule(report.deadband, report.min_interval, report.max_interval),
         max_age_s=report.max_age,
-        resources=_resource_rules(repeated["resource"]),
-        admit=_patterns(repeated["admit"]),
-        block=_patterns(repeated["block"]),
+        resources=_resource_rules(every(ResourceSection, sections)),
+        admit=_patterns(AdmitSection, sections),
+        block=_patterns(BlockSection, sections),
         patience=Patience(silence.powered, silence.sleepy, silence.beacon),
     )
 
 
-def retention_of(core: Mapping[str, Section | None]) -> Retention:
+def retention_of(sections: Sequence[Section]) -> Retention:
     """What the sections say of the journal."""
-    journal = core["journal"]
-    assert isinstance(journal, JournalSection)  # noqa: S101  (as CORE_SECTIONS says)
+    journal = the(JournalSection, sections)
     return Retention(journal.age, journal.entries)
 
 
@@ -287,25 +296,25 @@ def _device_rule(device: DeviceSection) -> DeviceRule:
     )
 
 
-def _resource_rules(sections: Iterable[Section]) -> tuple[ResourceRule, ...]:
+def _resource_rules(sections: Iterable[ResourceSection]) -> tuple[ResourceRule, ...]:
     return tuple(
         ResourceRule(each.path, _override(each), each.scale, each.offset, each.hidden)
         for each in sections
-        if isinstance(each, ResourceSection)
     )
 
 
-def _patterns(sections: Iterable[Section]) -> tuple[DevicePattern, ...]:
-    return tuple(each.pattern for each in sections if isinstance(each, _PatternSection))
+def _patterns(
+    kind: type[_PatternSection], sections: Iterable[Section]
+) -> tuple[DevicePattern, ...]:
+    return tuple(section.pattern for section in every(kind, sections))
 
 
 def _override(section: DeviceReport | ResourceSection) -> ReportOverride:
     return ReportOverride(section.deadband, section.min_interval, section.max_interval)
 
 
-def _same_path(where: str, sections: Iterable[Section]) -> Iterator[str]:
-    paths = (each.path for each in sections if isinstance(each, ResourceSection))
-    for path in _twice(paths):
+def _same_path(where: str, sections: Iterable[ResourceSection]) -> Iterator[str]:
+    for path in _twice(each.path for each in sections):
         yield f"[{where}] path = '{path}': stands in several sections; put it all into one"
 
 

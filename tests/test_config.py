@@ -94,7 +94,7 @@ def test_five_mistakes_are_told_at_once_each_with_its_place_and_remedy() -> None
         ("[[block]]\nadapter = 'bel'", "unknown adapter; did you mean 'ble'?"),
         (
             "[[admit]]\nname = 'TV'\n[[block]]\nname = 'TV'",
-            "[admit #1] name = 'TV': [[block]] says the same, and counts first",
+            "[admit] name = 'TV': [[block]] says the same, and counts first",
         ),
         ("[[resource]]\npath = '3303'\nscale = 0", "greater than 0"),
         ("[[resource]]\npath = '3303'\nhide = true", "did you mean 'hidden'?"),
