@@ -7,7 +7,9 @@ is nothing to acknowledge or to repeat; a client that goes takes its observation
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
+import socket
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -53,10 +55,16 @@ class Streams:
     """The connected clients of one address; `local` if none can come from the network."""
 
     def __init__(
-        self, server: Server, port: NorthPort, observers: Observers, name: str, *, local: bool
+        self,
+        kind: str,
+        bound: socket.socket,
+        server: Server,
+        port: NorthPort,
+        observers: Observers,
     ) -> None:
-        self.name = name
-        self.local = local
+        address = bound.getsockname()
+        self.name = f"{kind} {peer_name(address)}"
+        self.local = ipaddress.ip_address(address[0]).is_loopback
         self.notifier = Notifier(server, port, observers, self._notify)
         self.server = server
         self.port = port

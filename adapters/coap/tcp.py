@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import socket
 from collections import deque
 from typing import cast
@@ -13,7 +12,6 @@ from adapters.coap.frames import Message, Reassembly
 from adapters.coap.observe import Observers
 from adapters.coap.server import Server
 from adapters.coap.streams import KEEPALIVE, MAX_BACKLOG, Stream, Streams
-from adapters.coap.udp import peer_name
 from gateway.errors import DecodeError
 from gateway.ports import NorthPort
 
@@ -27,9 +25,7 @@ class Tcp:
     def __init__(
         self, bound: socket.socket, server: Server, port: NorthPort, observers: Observers
     ) -> None:
-        address = bound.getsockname()
-        local = ipaddress.ip_address(address[0]).is_loopback
-        self.streams = Streams(server, port, observers, f"tcp {peer_name(address)}", local=local)
+        self.streams = Streams("tcp", bound, server, port, observers)
         self._socket = bound
 
     def close(self) -> None:

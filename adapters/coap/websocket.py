@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import http
-import ipaddress
 import socket
 from contextlib import suppress
 
@@ -19,7 +18,6 @@ from adapters.coap.observe import Observers
 from adapters.coap.server import Server
 from adapters.coap.streams import MAX_BACKLOG, Streams
 from adapters.coap.tcp import keep_alive
-from adapters.coap.udp import peer_name
 from gateway.errors import DecodeError
 from gateway.ports import NorthPort
 
@@ -38,9 +36,7 @@ class WebSocket:
     def __init__(
         self, bound: socket.socket, server: Server, port: NorthPort, observers: Observers
     ) -> None:
-        address = bound.getsockname()
-        local = ipaddress.ip_address(address[0]).is_loopback
-        self.streams = Streams(server, port, observers, f"ws {peer_name(address)}", local=local)
+        self.streams = Streams("ws", bound, server, port, observers)
         self._socket = bound
 
     def close(self) -> None:

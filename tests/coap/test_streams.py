@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -75,11 +75,15 @@ class Client:
 async def client(served: Served, *, greeting: bool = True) -> AsyncIterator[Client]:
     reader, writer = await asyncio.open_connection("127.0.0.1", served.ports[1])
     one = Client(reader, writer)
-    assert (await one.receive()).code == CSM
-    if greeting:
-        one.send(CSM)
-    yield one
-    writer.close()
+    try:
+        assert (await one.receive()).code == CSM
+        if greeting:
+            one.send(CSM)
+        yield one
+    finally:
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
 
 
 @asynccontextmanager
@@ -202,6 +206,8 @@ async def test_there_is_room_for_so_many_clients(
         reader, writer = await asyncio.open_connection("127.0.0.1", tcp.ports[1])
         assert await reader.read() == b""
         writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
         one.send(Code.GET, VALUE)
         assert (await one.receive()).code == Code.CONTENT
 
