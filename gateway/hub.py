@@ -58,7 +58,7 @@ class Hub:
         self.registry = registry
         self.rules = rules
         self.memory = memory
-        self.journal = journal or Journal()
+        self.journal = Journal() if journal is None else journal
         self.wall = wall
         self.monotonic = monotonic
         self.clock = ClockWatch(wall, monotonic, clock_is_set)
@@ -238,7 +238,7 @@ class Hub:
             strangers=list(reversed(self.admission.strangers.values())),
             counters=dict(self.counters),
             join_window_s=self.admission.remaining_s(),
-            unsaved=len(self.journal),
+            unsaved=self.journal.waiting,
         )
 
     def _state_in_trouble(self) -> Sequence[AdapterState]:

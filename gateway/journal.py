@@ -107,7 +107,8 @@ class Journal:
         self._moved: set[str] = set()
         self._unsaved: deque[Entry] = deque()
 
-    def __len__(self) -> int:
+    @property
+    def waiting(self) -> int:
         """How many changes are not on disk yet."""
         return len(self._unsaved)
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
 
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 
 from adapters.status.api import Api
 from adapters.status.door import Door, add_headers, is_loopback
@@ -20,6 +22,8 @@ from adapters.status.section import StatusSection
 from gateway.errors import AdapterError
 from gateway.listen import parse_listen
 from gateway.ports import NorthPort
+
+log = logging.getLogger(__name__)
 
 BODY_LIMIT = 16_384
 """Octets of a request: the longest value that is written by hand."""
@@ -47,7 +51,7 @@ async def serve(config: StatusSection, port: NorthPort) -> None:
     for part in (Page(), Health(port), metrics, feed, api):
         app.add_routes(part.routes())
     app.on_response_prepare.append(add_headers)
-    async with _listening(app, door, config.listen) as addresses:
+    async with _listening(app, door, config.listen, _logger(port)) as addresses:
         port.status(_describe(addresses))
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(feed.absorb())
@@ -57,12 +61,13 @@ async def serve(config: StatusSection, port: NorthPort) -> None:
 
 @contextlib.asynccontextmanager
 async def _listening(
-    app: web.Application, door: Door, listen: Sequence[str]
+    app: web.Application, door: Door, listen: Sequence[str], logger: logging.Logger
 ) -> AsyncIterator[Sequence[tuple[str, int]]]:
     """Serves within the context, and gives the addresses that it has."""
     runner = web.AppRunner(
         app,
         access_log=None,
+        logger=logger,
         handler_cancellation=True,
         keepalive_timeout=KEEP_ALIVE_S,
         shutdown_timeout=STOP_TIMEOUT_S,
@@ -98,6 +103,25 @@ def _bound(text: str, stack: contextlib.AsyncExitStack) -> socket.socket:
             f"cannot listen on {text}: {error.strerror}; choose another address in [status] listen"
         ) from error
     return sock
+
+
+def _logger(port: NorthPort) -> logging.Logger:
+    """For the HTTP library, which calls an error what any scanner of ports can cause.
+
+    That is counted; what is left is a bug of ours.
+    """
+
+    def is_ours(record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        is_peers = isinstance(error, HttpProcessingError | ConnectionError)
+        if error:
+            port.count("status_bad_requests" if is_peers else "adapter_bugs")
+        return not is_peers
+
+    logger = logging.Logger(__name__)  # not one of all modules', since a port goes with it
+    logger.parent = log
+    logger.addFilter(is_ours)
+    return logger
 
 
 def _describe(addresses: Sequence[tuple[str, int]]) -> str:

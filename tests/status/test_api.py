@@ -141,6 +141,25 @@ def test_the_page_needs_nothing_from_elsewhere_and_runs_nothing_inline(page: Pag
     assert page.get("/", **{"If-None-Match": index.headers["ETag"]}).status == 304
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [b"GET / HTTP/1.1\r\nno header\r\n\r\n", b"GET /" + b"a" * 9_000 + b" HTTP/1.1\r\n\r\n"],
+)
+def test_what_is_no_http_is_counted_and_does_not_fill_the_log(page: Page, sent: bytes) -> None:
+    before, logged = counted(page), len(page.get("/api/log").json)
+    with socket.create_connection((page.host, page.port), DEADLINE_S) as connection:
+        connection.sendall(sent)
+        assert b" 400 " in connection.recv(100)
+    page.daemon.until(lambda: counted(page) > before)
+    assert len(page.get("/api/log").json) == logged
+
+
+def counted(page: Page) -> int:
+    """Requests that were none."""
+    counters = page.daemon.ask({"do": "devices"})["counters"]
+    return int(counters.get("status_bad_requests", 0))
+
+
 def test_connections_beyond_the_bound_are_turned_away_and_those_before_go_on(page: Page) -> None:
     first = socket.create_connection((page.host, page.port), DEADLINE_S)
     others = [socket.create_connection((page.host, page.port), DEADLINE_S) for _ in range(70)]

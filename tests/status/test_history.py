@@ -1,21 +1,39 @@
 """The last hour of a value, as the page plots it."""
 
+import time
+from pathlib import Path as FilePath
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.status.history import BUCKET_S, HOUR_S, thinned
-from tests.status.conftest import ATTIC, Page
+from tests.daemon import CORE
+from tests.status.conftest import ATTIC, STATUS, Page, served
+
+PATH = f"/api/history/{ATTIC}?path=/3303/0/5700"
 
 TIMES = st.floats(0, HOUR_S, allow_nan=False)
 POINTS = st.lists(st.tuples(TIMES, st.floats(-1e6, 1e6))).map(sorted)
 
 
 def test_the_last_hour_comes_from_the_journal(page: Page) -> None:
-    path = f"/api/history/{ATTIC}?path=/3303/0/5700"
-    points = page.daemon.until(lambda: page.get(path).json["points"])
+    points = page.daemon.until(lambda: page.get(PATH).json["points"])
     assert points == sorted(points)
     assert page.get(f"/api/history/{ATTIC}?path=/3303").status == 400
     assert page.get("/api/history/ble:x?path=/3303/0/5700").status == 404
+
+
+def test_the_hour_goes_on_over_a_restart(tmp_path: FilePath) -> None:
+    for page in served(tmp_path, CORE + STATUS):
+        page.daemon.until(lambda page=page: len(page.get(PATH).json["points"]) > 1)
+        page.daemon.end()
+        ended = time.time()
+        page.daemon.start()
+        page = Page(page.daemon)
+        page.daemon.until(lambda page=page: page.get(PATH).json["points"][-1][0] > ended)
+        points = page.get(PATH).json["points"]
+        assert points[0][0] < ended
+        assert points == sorted(points)
 
 
 @given(POINTS)

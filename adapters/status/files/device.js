@@ -57,7 +57,8 @@ const isPlotted = r => r.number !== null && r.type !== "time";
 const MEANING = { R: "can be read", W: "can be written", E: "can be executed" };
 
 function resourceRow(id, again) {
-  const [name, value, badges, tools] = ["name", "value", "badges", "tools"].map(c => el("td", { class: c }));
+  const name = el("th", { scope: "row", class: "name" });
+  const [value, badges, tools] = ["value", "badges", "tools"].map(c => el("td", { class: c }));
   const row = el("tr", {}, name, value, badges, tools);
   row.update = r => {
     row.classList.toggle("selected", r.path === selected);
@@ -74,7 +75,8 @@ function resourceRow(id, again) {
       const meaning = MEANING[o] + (off ? ", but that is not enabled: see writable in the configuration" : "");
       return el("abbr", { class: off ? "off" : o, title: meaning, "aria-label": meaning }, o);
     }));
-    put(tools, [r.writable && unlocked(), r.type === "boolean" ? r.text : ""], () => r.writable && unlocked() ? control(id, r) : []);
+    put(tools, r.writable && unlocked(), () => r.writable && unlocked() ? control(id, r) : []);
+    tools.querySelector(".switch")?.setAttribute("aria-checked", String(r.text === "1"));
   };
   return row;
 }
@@ -84,8 +86,8 @@ function control(id, r) {
   if (r.operations.includes("E"))
     return el("button", { type: "button", click: () => act("execute", target) }, "Run");
   if (r.type === "boolean")
-    return el("button", { type: "button", class: "switch", role: "switch", "aria-checked": String(r.text === "1"), "aria-label": r.name,
-      click: () => act("write", { ...target, text: r.text === "1" ? "0" : "1" }) });
+    return el("button", { type: "button", class: "switch", role: "switch", "aria-label": r.name,
+      click: event => act("write", { ...target, text: event.target.getAttribute("aria-checked") === "true" ? "0" : "1" }) });
   return el("button", { type: "button", click: async () => {
     const unit = unitText(r.unit) ? ` ${unitText(r.unit)}` : "";
     const hint = r.range && r.type !== "string" ? `${r.range[0]} to ${r.range[1]}${unit}` : `A value of the type ${r.type}.`;

@@ -77,9 +77,9 @@ function renderDevices(all, absent, again, told) {
 }
 
 function deviceRow(again) {
-  const cells = ["name", "value", "trend", "radio", "power", "seen"].map(name => el("td", { class: name }));
-  const [name, value, trend, radio, power, seen] = cells;
-  const row = el("tr", {}, ...cells);
+  const name = el("th", { scope: "row", class: "name" });
+  const [value, trend, radio, power, seen] = ["value", "trend", "radio", "power", "seen"].map(c => el("td", { class: c }));
+  const row = el("tr", {}, name, value, trend, radio, power, seen);
   row.update = d => {
     row.className = d.state;
     if (d.state === "absent") {
