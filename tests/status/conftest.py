@@ -1,5 +1,6 @@
 """A daemon that serves its status page, and requests to it."""
 
+import contextlib
 import http.client
 import json
 import re
@@ -75,7 +76,8 @@ class Page:
 
 @pytest.fixture(scope="session")
 def shared_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    yield from served(tmp_path_factory.mktemp("status"), CORE + STATUS)
+    with served(tmp_path_factory.mktemp("status"), CORE + STATUS) as page:
+        yield page
 
 
 @pytest.fixture
@@ -88,8 +90,9 @@ def page(shared_page: Page) -> Iterator[Page]:
     daemon.until(lambda: daemon.ask({"do": "devices"})["strangers"])
 
 
+@contextlib.contextmanager
 def served(folder: FilePath, config: str) -> Iterator[Page]:
-    """The page of a daemon, until the generator is closed."""
+    """The page of a daemon, within the context."""
     (folder / "token").write_text(TOKEN)
     daemon = Daemon(folder, config)
     daemon.start()

@@ -32,8 +32,8 @@ def test_a_daemon_that_is_well_is_live_and_ready(page: Page) -> None:
 def test_an_adapter_that_failed_is_told_with_its_reason_and_nothing_else_is(
     tmp_path: FilePath,
 ) -> None:
-    for page in served(tmp_path, BROKEN):
-        page.daemon.until(lambda page=page: page.get("/healthz/adapters/coap").json["restarts"])
+    with served(tmp_path, BROKEN) as page:
+        page.daemon.until(lambda: page.get("/healthz/adapters/coap").json["restarts"])
         assert page.get("/healthz").status == 200
         assert page.get("/healthz/adapters").status == 503
         assert page.get("/healthz/adapters/sim").status == 200

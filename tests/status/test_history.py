@@ -24,14 +24,14 @@ def test_the_last_hour_comes_from_the_journal(page: Page) -> None:
 
 
 def test_the_hour_goes_on_over_a_restart(tmp_path: FilePath) -> None:
-    for page in served(tmp_path, CORE + STATUS):
-        page.daemon.until(lambda page=page: len(page.get(PATH).json["points"]) > 1)
-        page.daemon.end()
+    with served(tmp_path, CORE + STATUS) as before:
+        before.daemon.until(lambda: before.get(PATH).json["points"])
+        before.daemon.end()
         ended = time.time()
-        page.daemon.start()
-        page = Page(page.daemon)
-        page.daemon.until(lambda page=page: page.get(PATH).json["points"][-1][0] > ended)
-        points = page.get(PATH).json["points"]
+        before.daemon.start()
+        after = Page(before.daemon)
+        after.daemon.until(lambda: after.get(PATH).json["points"][-1][0] > ended)
+        points = after.get(PATH).json["points"]
         assert points[0][0] < ended
         assert points == sorted(points)
 
