@@ -257,6 +257,9 @@ class NorthPort(Port, Protocol):
     def rename(self, device: DeviceId, name: str) -> None:
         """Names a device for good; an empty name gives it back its own. Raises a GatewayError."""
 
+    def forget(self, device: DeviceId) -> None:
+        """Removes a device for good; it may join again later. NotFound, StateError."""
+
 
 class Outbox:
     """What waits for one northbound adapter: one slot a key, the newest event wins.

@@ -202,3 +202,6 @@ class NorthSlot(Slot):
 
     def rename(self, device: DeviceId, name: str) -> None:
         self._hub.rename(device, name)
+
+    def forget(self, device: DeviceId) -> None:
+        self._hub.forget(device)

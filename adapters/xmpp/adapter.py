@@ -11,6 +11,7 @@ from typing import assert_never
 
 from adapters.xmpp.access import Roles
 from adapters.xmpp.adhoc import AdHoc
+from adapters.xmpp.administration import Administration
 from adapters.xmpp.alerts import Alerts
 from adapters.xmpp.chat import Chat
 from adapters.xmpp.check import check
@@ -58,7 +59,8 @@ class Xmpp:
         self._alerts = Alerts(config.alerts, self._publisher.nodes, port)
         self._roles = Roles(config.roles)
         control = Control(port, self._roles, time.monotonic)
-        self._commands = AdHoc(control, time.monotonic)
+        administration = Administration(control, self._publisher.republish)
+        self._commands = AdHoc(control, administration, time.monotonic)
         self._chat = Chat(control, time.monotonic)
         self._things = Things(control, time.time, time.monotonic)
         if self._roles.domains and config.access == "whitelist":

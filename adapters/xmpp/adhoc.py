@@ -14,7 +14,8 @@ from itertools import islice
 
 from adapters.xmpp import payload
 from adapters.xmpp.access import Role
-from adapters.xmpp.control import OPERATOR, READER, Control, resource_of
+from adapters.xmpp.administration import Administration
+from adapters.xmpp.control import ADMIN, OPERATOR, READER, Control, resource_of
 from adapters.xmpp.errors import StanzaError
 from adapters.xmpp.forms import Field, form, table, value_field
 from adapters.xmpp.moments import moment_text
@@ -58,8 +59,11 @@ class _Open:
 class AdHoc:
     """The commands and their open forms. `asker` is the full JID that the server stamped."""
 
-    def __init__(self, control: Control, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self, control: Control, administration: Administration, monotonic: Callable[[], float]
+    ) -> None:
         self._control = control
+        self._administration = administration
         self._monotonic = monotonic
         self._open: OrderedDict[str, _Open] = OrderedDict()
         device, where, value = self._device_step, self._where_step, self._value_step
@@ -69,6 +73,12 @@ class AdHoc:
             "history": _Command("History", READER, (self._history_step,), self._history),
             "write": _Command("Write a value", OPERATOR, (where, value), self._write),
             "execute": _Command("Execute", OPERATOR, (self._execute_step,), self._execute),
+            "gateway": _Command(
+                "Manage the gateway",
+                ADMIN,
+                (administration.choose, administration.details),
+                self._manage,
+            ),
         }
 
     def listed(self, asker: str) -> Mapping[str, str]:
@@ -217,6 +227,9 @@ class AdHoc:
         arguments = values.get("arguments", "")
         text = await self._control.execute(asker, device, values["path"], arguments)
         return [_note("info", text)]
+
+    async def _manage(self, asker: str, values: Values) -> Answer:
+        return [_note("info", self._administration.run(asker, values))]
 
 
 def _submitted(request: ET.Element) -> Values:

@@ -44,6 +44,7 @@ HISTORY_LENGTH = 250
 USUAL_HISTORY_S = 3600.0
 """How far back who does not say it looks."""
 
+ADMIN: Role = "admin"
 OPERATOR: Role = "operator"
 READER: Role = "reader"
 
@@ -182,9 +183,13 @@ class Control:
         await self.port.execute(Execute(device.id, _path(path), _origin(asker), arguments))
         return f"{device.prefix}/{path.strip('/ ')}: done"
 
-    def _operate(self, asker: str) -> None:
+    def administer(self, asker: str) -> None:
+        """Checks role and rate of somebody who wants to change the gateway itself."""
+        self._operate(asker, ADMIN)
+
+    def _operate(self, asker: str, needed: Role = OPERATOR) -> None:
         """Checks role and rate of somebody who wants to change something."""
-        self.check(asker, OPERATOR)
+        self.check(asker, needed)
         bare, now = asker.partition("/")[0], self._monotonic()
         tokens, at = self._tokens.pop(bare, (BURST, now))
         tokens = min(BURST, tokens + (now - at) * COMMANDS_PER_S)

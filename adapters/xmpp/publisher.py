@@ -69,9 +69,7 @@ class Publisher:
         self._wake = asyncio.Event()
         self._blocked = False
         self._pace = Pace()
-        for device in self._devices():
-            self._announce(device)
-        self._put(Key(GATEWAY, GATEWAY))
+        self.republish()
 
     @property
     def waiting(self) -> int:
@@ -110,6 +108,13 @@ class Publisher:
                 self._describe(device)
             case _:
                 assert_never(event)
+
+    def republish(self) -> None:
+        """Publishes everything again, whatever the server has."""
+        self._told.clear()
+        for device in self._devices():
+            self._announce(device)
+        self._put(Key(GATEWAY, GATEWAY))
 
     async def ensure_directory(self, pubsub: Pubsub) -> None:
         """Makes the directory's node exist."""

@@ -12,6 +12,7 @@ from adapters.sim.prosody import ThrowawayProsody
 from adapters.xmpp import requests, stanzas
 from adapters.xmpp.access import Roles
 from adapters.xmpp.adhoc import LIFETIME_S, MAX_OPEN, AdHoc
+from adapters.xmpp.administration import Administration
 from adapters.xmpp.control import BURST, COMMANDS_PER_S, HISTORY_LENGTH, Control
 from adapters.xmpp.errors import Forbidden, StanzaError
 from adapters.xmpp.forms import MAX_OPTIONS
@@ -291,7 +292,11 @@ def control(bench: HubBench, clock: Clock) -> Control:
 @pytest.fixture
 def commands(bench: HubBench, clock: Clock) -> AdHoc:
     """The commands without a server in between."""
-    return AdHoc(control(bench, clock), clock.monotonic)
+    return adhoc(control(bench, clock), clock)
+
+
+def adhoc(door: Control, clock: Clock) -> AdHoc:
+    return AdHoc(door, Administration(door, lambda: None), clock.monotonic)
 
 
 def command(node: str, values: dict[str, str] | None = None, **attributes: str) -> ET.Element:
@@ -339,7 +344,7 @@ async def test_a_history_begins_an_hour_ago_and_is_read_on_from_its_last_time(
     bench: HubBench, clock: Clock
 ) -> None:
     roles = Roles({"op@x": "operator"})
-    commands = AdHoc(Control(bench.north, roles, clock.monotonic, clock.wall), clock.monotonic)
+    commands = adhoc(Control(bench.north, roles, clock.monotonic, clock.wall), clock)
     for value in range(300):
         clock.advance(30)
         bench.say({VALUE: float(value)})
