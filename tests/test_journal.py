@@ -22,7 +22,7 @@ from gateway.model import DeviceId, ObjLink, Path, Value
 from gateway.policy import ReportRule, Retention
 from gateway.state import StateDatabase
 from tests.daemon import CORE, Daemon
-from tests.fakes import METER, STATION, HubBench
+from tests.fakes import METER, STATION, Clock, HubBench
 
 VALUE, SWITCH = Path(3303, 0, 5700), Path(3312, 0, 5850)
 T0 = 1_795_217_136.0
@@ -127,6 +127,13 @@ async def test_a_gap_in_the_numbers_shows_that_a_change_was_replaced(bench: HubB
         changes = [event for event in bench.told() if isinstance(event, Change)]
         numbers += [change.entry.number for change in changes if change.entry]
     assert numbers == [1, 2, 4]
+
+
+def test_a_new_life_numbers_on_from_the_earlier_one(clock: Clock) -> None:
+    bench = HubBench(clock, journal=Journal(last=7))
+    bench.join()
+    bench.say({VALUE: 1.0})
+    assert [entry.number for entry in bench.hub.journal.unsaved().entries] == [8]
 
 
 # --- what comes out ------------------------------------------------------------------------------
