@@ -1,11 +1,13 @@
 """Each thing that can be wrong with a server's objects is found, named and placed."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.linkformat import Link, parse
-from gateway.model import Path, Value
+from gateway.model import ObjLink, Path, Value
 from gateway.registry import Registry
-from gateway.validation import Kind, Probe, Tree, check, check_gateway, needed
+from gateway.validation import Kind, Probe, Tree, check, check_gateway, check_server, needed
 
 BUILTIN = Registry.builtin()
 
@@ -103,6 +105,37 @@ def test_a_link_that_leads_nowhere_is_missing() -> None:
     assert "/3303/0/5605 missing: a link leads here, but 4.04 is answered" in told(
         tree(FINE, LINKS + ",</3303/0/5605>", probes)
     )
+
+
+paths = st.lists(
+    st.sampled_from([0, 1, 3, 4, 11, 25, 3303, 5605, 5700, 5850, 65534]), min_size=1, max_size=4
+).map(lambda ids: Path(*ids))
+values = st.one_of(
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(),
+    st.binary(),
+    st.builds(ObjLink, st.integers(0, 0xFFFF), st.integers(0, 0xFFFF)),
+)
+attributes = st.dictionaries(
+    st.sampled_from(["ver", "rt", "if", "ct", "obs", "dim", "title"]),
+    st.one_of(st.text(), st.sampled_from(["core.a", "1.1", "urn:oma:lwm2m:ext:3303", "0 110"])),
+)
+
+
+@given(
+    st.dictionaries(paths, attributes.map(lambda a: Link("", a))),
+    st.dictionaries(paths.filter(lambda p: len(p) > 2), values),
+    st.dictionaries(paths.filter(lambda p: len(p) > 2), st.sampled_from(Probe)),
+    st.text(),
+)
+def test_whatever_a_server_shows_is_judged(
+    links: dict[Path, Link], held: dict[Path, Value], probes: dict[Path, Probe], prefix: str
+) -> None:
+    trees = [Tree("", links, held, probes), Tree(prefix, links, held, probes)]
+    check_server(trees, BUILTIN)
+    needed(trees[0], BUILTIN)
 
 
 def gateway(prefix: str, objects: str) -> list[str]:

@@ -32,7 +32,10 @@ MAX_LINKS = 200_000
 STRUCTURED = (Format.SENML_JSON, Format.SENML_CBOR, Format.TLV, Format.LWM2M_JSON)
 """What an instance is asked for, until the server answers; then it is asked for that first."""
 
-_PROBES = {Code.NOT_FOUND: Probe.ABSENT, Code.METHOD_NOT_ALLOWED: Probe.NOT_ALLOWED}
+_PROBES: Mapping[int, Probe] = {
+    Code.NOT_FOUND: Probe.ABSENT,
+    Code.METHOD_NOT_ALLOWED: Probe.NOT_ALLOWED,
+}
 _HOST = re.compile(r"[^/?#\s]+")
 
 
@@ -144,7 +147,7 @@ class Survey:
         """Asks for one resource that the instance did not show; adds its value, if it has one."""
         answer = await self._get(_segments(prefix, path))
         if answer.code != Code.CONTENT:
-            return {path: _PROBES.get(Code(answer.code), Probe.UNCLEAR)}
+            return {path: _PROBES.get(answer.code, Probe.UNCLEAR)}
         try:
             values |= self._single(answer, prefix, path)
         except (DecodeError, InvalidValue):

@@ -21,10 +21,13 @@ NOT_DEFINED = """<LWM2M><Object ObjectType="MODefinition"><Name>Thing</Name>
 </Resources></Object></LWM2M>"""
 
 
-class Stranger(asyncio.DatagramProtocol):
-    """A server with fixed answers by path, 4.04 for all else."""
+Answers = dict[str, tuple[bytes, int] | int]
 
-    def __init__(self, answers: dict[str, tuple[bytes, int]]) -> None:
+
+class Stranger(asyncio.DatagramProtocol):
+    """A server with fixed answers by path, content or a code; 4.04 for all else."""
+
+    def __init__(self, answers: Answers) -> None:
         self._answers = answers
 
     def connection_made(self, transport: Any) -> None:
@@ -33,8 +36,10 @@ class Stranger(asyncio.DatagramProtocol):
     def datagram_received(self, data: bytes, peer: Any) -> None:
         asked = decode(data)
         segments = [value.decode() for number, value in asked.options if number == Option.URI_PATH]
-        answer = Datagram(Type.ACK, Code.NOT_FOUND, asked.mid, asked.token)
-        if found := self._answers.get("/".join(segments)):
+        found = self._answers.get("/".join(segments), Code.NOT_FOUND)
+        if isinstance(found, int):
+            answer = Datagram(Type.ACK, found, asked.mid, asked.token)
+        else:
             options = (content_format(found[1]),)
             answer = Datagram(Type.ACK, Code.CONTENT, asked.mid, asked.token, options, found[0])
         self._transport.sendto(encode(answer), peer)
@@ -53,7 +58,7 @@ async def validate(*words: str) -> tuple[int, str, str]:
 
 
 @asynccontextmanager
-async def stranger(answers: dict[str, tuple[bytes, int]]) -> AsyncIterator[str]:
+async def stranger(answers: Answers) -> AsyncIterator[str]:
     transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
         lambda: Stranger(answers), ("127.0.0.1", 0)
     )
@@ -76,12 +81,13 @@ async def test_the_gateways_own_server_is_read_with_all_its_devices(served: Serv
 
 async def test_a_strangers_faults_are_told_with_their_places(tmp_path: FilePath) -> None:
     (tmp_path / "thing.xml").write_text(NOT_DEFINED)
-    links = b'</3303>;ver=1.1,</3303/0/5700>,</3303/1>,</33000/0/1>;ct="0"'
-    answers = {
+    links = b'</3303>;ver=1.1,</3303/0/5700>,</3303/1>,</3303/2/5700>,</33000/0/1>;ct="0"'
+    answers: Answers = {
         ".well-known/core": (links, 40),
         "3303/0/5700": (b"warm", 0),
         "3303/1": (b'[{"n":"/3303/0/5700","v":1}]', 110),
         "33000/0/1": (b"12", 0),
+        "3303/2/5700": 0xA1,  # 5.01
     }
     async with stranger(answers) as uri:
         status, out, _ = await validate(uri, "--definitions", str(tmp_path))
@@ -89,8 +95,9 @@ async def test_a_strangers_faults_are_told_with_their_places(tmp_path: FilePath)
     assert status == 1
     assert "/3303/0/5700 wrong type: Sensor Value must be a float, not 'warm'" in lines
     assert "/3303/1 unreadable: /3303/0/5700 is not in /3303/1" in lines
+    assert "/3303/2/5700 unreadable: Sensor Value cannot be read" in lines
     assert "/33000/0/1 out of range: Level must be 0 to 9, not 12" in lines
-    assert lines[-1].startswith(f"{uri}: 0 devices, 3 instances")
+    assert lines[-1].startswith(f"{uri}: 0 devices, 4 instances")
 
 
 async def test_a_server_without_objects_is_not_praised() -> None:
