@@ -1,7 +1,7 @@
 """What the page is told, as JSON values made of what the port shows. Pure.
 
 A value is `{"text", "number", "at", "restored"}`: `text` as `text/plain` has it (base64 for
-opaque), `number` only where it can be plotted.
+opaque), `number` only where it can be plotted, `at` only where the clock was set.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def value_view(resource: Resource) -> View:
     return {
         "text": None if value is None else to_text(value),
         "number": float(value) if isinstance(value, int | float) else None,
-        "at": resource.at,
+        "at": resource.time,
         "restored": resource.restored,
     }
 

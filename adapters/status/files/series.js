@@ -15,7 +15,7 @@ const keyOf = (id, path) => `${id} ${path}`;
 export const points = (id, path) => known.get(keyOf(id, path)) ?? [];
 
 export function remember(id, path, value, type) {
-  if (value.number === null || value.restored) return;
+  if (value.number === null || value.at === null || value.restored) return;
   const key = keyOf(id, path), line = known.get(key) ?? [];
   known.set(key, line);
   const [before, last] = [line[line.length - 2], line[line.length - 1]];
