@@ -153,13 +153,18 @@ class Notifier:
 
     async def tell(self, concerned: Iterable[Observer]) -> None:
         """Tells of news, the newest value, to each once, reading ACKs in between."""
-        await self._tell_each(observer for observer in concerned if self._ripe(observer))
+        seen: dict[int, tuple[object, Compared]] = {}
+        await self._tell_each(observer for observer in concerned if self._ripe(observer, seen))
 
-    def _ripe(self, observer: Observer) -> bool:
+    def _ripe(self, observer: Observer, seen: dict[int, tuple[object, Compared]]) -> bool:
+        """Whether to tell it; `seen` has values by the identity of targets, which many share."""
         conditions = observer.conditions
         if conditions is None:
             return True
-        value = self._value(observer.targets)
+        targets = observer.targets
+        if id(targets) not in seen:
+            seen[id(targets)] = targets, self._value(targets)
+        value = seen[id(targets)][1]
         if value == () and observer.request.code == Code.GET:
             return True  # it is gone; a composite shows what is there
         ripe = conditions.sample(value, self._loop.time())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +22,6 @@ DEVICES_OF_10_000_LINKS = 356
 
 CONDITIONAL, DUE = 1_000, 10
 """Observers with conditions, and how many of them a change concerns."""
-
-SETTLE_S = 1.0
-"""Between start and measuring memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +95,6 @@ def _checked(figures: Figures) -> Figures:
 
 
 def _memory(_: Load, to: Running) -> Figures:
-    time.sleep(SETTLE_S)
     return {"rss_kb": to.resident_kb()}
 
 
@@ -113,6 +108,7 @@ def measure_all(plan: Plan, load: Load) -> report.Samples:
                 print(f"round {number}: {name}: {server.name}", file=sys.stderr, flush=True)
                 with running(server, case.resources, confirmable=case.confirmable) as to:
                     load.fill(server, to, case.resources)
+                    to.rest()
                     figures = case.measure(load, to)
                 samples.setdefault(case.key, {}).setdefault(server.name, []).append(figures)
     return samples

@@ -25,6 +25,9 @@ SWITCH = "d1/3312/0/5850"
 START_S = 60.0
 """A server that takes longer to start does not run at all."""
 
+LOOK_S, QUIET_LOOKS = 0.25, 6
+"""A server is measured when it has used at most a tick of CPU time in each of so many looks."""
+
 SERVER_CPU, LOAD_CPU = "0", "1"
 
 CONTENT = 0x45
@@ -60,6 +63,19 @@ class Running:
         """Its resident memory."""
         status = Path(f"/proc/{self.pid}/status").read_text("ascii")
         return next(int(line.split()[1]) for line in status.splitlines() if "VmRSS" in line)
+
+    def rest(self) -> None:
+        """Waits until its start is over: until it has hardly used a CPU for a while."""
+        deadline, quiet, before = time.monotonic() + START_S, 0, self._cpu_ticks()
+        while quiet < QUIET_LOOKS and time.monotonic() < deadline:
+            time.sleep(LOOK_S)
+            now = self._cpu_ticks()
+            quiet = quiet + 1 if now - before <= 1 else 0
+            before = now
+
+    def _cpu_ticks(self) -> int:
+        fields = Path(f"/proc/{self.pid}/stat").read_text("ascii").rpartition(")")[2].split()
+        return int(fields[11]) + int(fields[12])  # user and system, as proc(5) counts them
 
 
 def prepare() -> None:
