@@ -7,11 +7,15 @@ from collections.abc import AsyncIterator, Sequence
 
 import aiocoap
 import pytest
+from aiocoap import Message
+from aiocoap.error import UnparsableMessage
 
 from adapters.coap.commands import Site
-from adapters.coap.datagram import Datagram, Type, known_options
+from adapters.coap.datagram import Datagram, Type, decode, known_options
 from adapters.coap.messages import Code, Option, Refusal
+from adapters.coap.secured import options_of
 from adapters.coap.server import Server
+from gateway.errors import DecodeError
 from gateway.model import Path
 from tests.coap.conftest import Serve
 from tests.coap.peers import Peer, accept, content_format, option
@@ -55,8 +59,8 @@ DAMAGED = [
 """Options that cannot be honoured, or are no option of a request at all."""
 
 
-def made_up(peers: tuple[Peer, Peer], dice: random.Random, etags: Sequence[bytes]) -> list[bytes]:
-    """One request, for both: mostly sensible, sometimes not; `etags` were seen in answers."""
+def made_up(peer: Peer, dice: random.Random, etags: Sequence[bytes]) -> bytes:
+    """One request: mostly sensible, sometimes not; `etags` were seen in answers."""
     device = dice.choice(["/weather", "/light", "", "", "/nobody"])
     ids = [["3303", "3311", "3", "25", "3340", "3339", "0"], ["0", "1", "7"]]
     ids += [["5700", "5701", "5850", "5605", "11", "5522", "0", "x"], ["0", "1"]]
@@ -77,11 +81,6 @@ def made_up(peers: tuple[Peer, Peer], dice: random.Random, etags: Sequence[bytes
         more += dice.choices(UNUSUAL, k=dice.randint(1, 2))
     if dice.random() < 0.1:
         more += dice.choices(DAMAGED, k=dice.randint(1, 2))
-    try:
-        if Option.NO_RESPONSE in known_options(more):
-            kind = Type.CON  # which is always acknowledged
-    except Refusal:
-        kind = Type.CON  # else the listener resets, and aiocoap does not
     code = dice.choice([Code.GET] * 4 + [Code.PUT, Code.POST, Code.DELETE, Code.FETCH, Code.IPATCH])
     payload = b""
     if code in {Code.FETCH, Code.IPATCH}:
@@ -94,10 +93,40 @@ def made_up(peers: tuple[Peer, Peer], dice: random.Random, etags: Sequence[bytes
         if dice.random() < 0.8:
             more.append(content_format(dice.choice([0, 0, 42, 110, 110, 60, 11_542, 11_544])))
     token = dice.randbytes(dice.randint(0, 8))
-    return [
-        peer.request(path, *more, code=code, payload=payload, kind=kind, token=token)
-        for peer in peers
-    ]
+    octets = peer.request(path, *more, code=code, payload=payload, kind=kind, token=token)
+    return damaged(octets, dice) if dice.random() < 0.1 else octets
+
+
+def damaged(octets: bytes, dice: random.Random) -> bytes:
+    """A copy with some octets behind the header changed, taken out or doubled."""
+    copy = bytearray(octets)
+    for _ in range(dice.randint(1, 3)):
+        at = dice.randrange(4, len(copy) + 1)
+        match dice.randrange(3):
+            case 0 if at < len(copy):
+                copy[at] ^= 1 << dice.randrange(8)
+            case 1:
+                del copy[at : at + dice.randint(1, 3)]
+            case _:
+                copy[at:at] = copy[max(4, at - 2) : at]
+    return bytes(copy)
+
+
+def comparable(octets: bytes) -> bool:
+    """Whether aiocoap reads the same request from it, and both answer that with a datagram."""
+    try:
+        ours, theirs = decode(octets), Message.decode(octets)
+    except (DecodeError, UnparsableMessage, ValueError):
+        return False
+    if ours.options != tuple(options_of(theirs)):
+        return False
+    if any(number == Option.OBSERVE for number, _ in ours.options):
+        return False  # aiocoap is not asked who observes
+    try:
+        known = known_options(ours.options)
+    except Refusal:
+        return ours.type is Type.CON  # else the listener resets, and aiocoap does not
+    return ours.type is Type.CON or Option.NO_RESPONSE not in known
 
 
 def essence(answer: Datagram) -> tuple[object, ...]:
@@ -116,11 +145,12 @@ async def test_every_request_has_the_same_answer_on_both_ways(
         if number % 100 == 0:
             home.say({Path(3303, 0, 5700): number / 8})
         answers = []
-        requests = made_up(peers, dice, etags)
-        for peer, octets in zip(peers, requests, strict=True):
+        while not comparable(octets := made_up(peers[0], dice, etags)):
+            pass
+        for peer in peers:
             peer.send(octets)
             answers.append(await peer.receive())
-        assert essence(answers[0]) == essence(answers[1]), requests[0].hex()
+        assert essence(answers[0]) == essence(answers[1]), octets.hex()
         codes.add(answers[0].code)
         if etag := option(answers[0], Option.ETAG):
             etags = [*etags[-9:], etag]
