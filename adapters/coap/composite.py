@@ -25,7 +25,7 @@ from gateway.errors import (
     Unreachable,
     WritesDisabled,
 )
-from gateway.events import Device, Resource, State, Write
+from gateway.events import Command, Delete, Device, Resource, State, Write
 from gateway.model import DeviceId, Operations, Path, ResourceType, Value
 from gateway.ports import NorthPort
 from gateway.registry import Registry, coerce
@@ -94,10 +94,10 @@ def _check_number(names: Sequence[object]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one device gets, and what it had before where that is known."""
+    """What one device gets, and what it had before where that is known; None deletes."""
 
     device: Device
-    values: Mapping[Path, Value]
+    values: Mapping[Path, Value | None]
     before: Mapping[Path, Value]
 
 
@@ -119,7 +119,7 @@ def parts(port: NorthPort, request: Request) -> list[Part]:
 
     items = formats.read_composite(request.payload, request.content_format, type_of)
     _check_number(items)
-    by_device: dict[str, dict[Path, tuple[Value, Value | None]]] = {}
+    by_device: dict[str, dict[Path, tuple[Value | None, Value | None]]] = {}
     for item in items:
         values = by_device.setdefault(item.prefix, {})
         if item.path in values:
@@ -137,8 +137,8 @@ def parts(port: NorthPort, request: Request) -> list[Part]:
     ]
 
 
-def _checked(port: NorthPort, item: Item) -> tuple[Value, Value | None]:
-    """The value as its definition wants it, and the present one."""
+def _checked(port: NorthPort, item: Item) -> tuple[Value | None, Value | None]:
+    """The value as its definition wants it, None to delete it, and the present one."""
     if item.path.object in PRIVATE_OBJECTS:
         raise Refusal(Code.UNAUTHORIZED, "this object is not for clients")
     device = port.device(item.prefix)
@@ -148,9 +148,9 @@ def _checked(port: NorthPort, item: Item) -> tuple[Value, Value | None]:
         raise NotFound(f"{item.name} does not exist")
     if Operations.WRITE not in definition.operations:
         raise NotAllowed(f"{item.name} cannot be written")
-    if item.value is None:
+    if item.value is None and len(item.path) < 4:
         raise NotAllowed(f"{item.name} cannot be deleted")
-    value = coerce(definition, item.value)
+    value = None if item.value is None else coerce(definition, item.value)
     if not port.writable(device.id, item.path):
         raise WritesDisabled(
             f"writing {item.name} is off; see writable in the configuration of {device.id}"
@@ -199,7 +199,7 @@ def _outcome(changed: Sequence[str]) -> str:
 
 
 async def _write_each(
-    port: NorthPort, wanted: Iterable[tuple[Part, Mapping[Path, Value]]], origin: str
+    port: NorthPort, wanted: Iterable[tuple[Part, Mapping[Path, Value | None]]], origin: str
 ) -> list[_Result]:
     async with asyncio.TaskGroup() as tasks:
         running = [
@@ -209,11 +209,17 @@ async def _write_each(
 
 
 async def _write_one(
-    port: NorthPort, part: Part, values: Mapping[Path, Value], origin: str
+    port: NorthPort, part: Part, values: Mapping[Path, Value | None], origin: str
 ) -> _Result:
+    device, taken, fault = part.device, False, ""
+    written = {path: value for path, value in values.items() if value is not None}
+    commands: list[Command] = [Write(device.id, written, origin)] if written else []
+    commands += [Delete(device.id, path, origin) for path in values.keys() - written.keys()]
     try:
-        outcome = await port.execute(Write(part.device.id, values, origin))
+        for command in commands:
+            outcome = await port.execute(command)
+            taken = True
+            fault = fault or ("" if outcome.confirmed else f"{device.prefix} did not confirm")
     except CommandError as error:
-        return _Result(part, taken=False, fault=f"{part.device.prefix}: {error}")
-    fault = "" if outcome.confirmed else f"{part.device.prefix} did not confirm"
-    return _Result(part, taken=True, fault=fault)
+        fault = f"{device.prefix}: {error}"
+    return _Result(part, taken, fault)

@@ -10,7 +10,7 @@ import pytest
 from adapters.coap.messages import Block, Code, Format, Request, Response
 from adapters.coap.server import Server
 from gateway.errors import CommandError, TimedOut
-from gateway.events import Command, Outcome, State, Write
+from gateway.events import Command, Delete, Outcome, State, Write
 from gateway.model import DeviceId, Path
 from gateway.policy import DeviceRule
 from tests.coap.peers import Served, coap_client
@@ -191,6 +191,30 @@ async def test_a_write_composite_that_cannot_be_is_refused(
 ) -> None:
     assert (await patch(server, payload, form, **more)).code == code
     assert house.commands == []
+
+
+TEXTS = {Path(3349, 0, 5912, 0): "a", Path(3349, 0, 5912, 1): "b"}
+SHORTER = (
+    b'[{"n":"/light/3349/0/5912/0","vs":"z"},{"n":"/light/3349/0/5912/1","v":null},'
+    b'{"n":"/weather/3308/0/5900","v":18}]'
+)
+
+
+async def test_a_patch_deletes_elements_of_an_array_and_gives_them_back(
+    server: Server, home: HubBench, house: House
+) -> None:
+    home.say(TEXTS, METER)
+    assert (await patch(server, SHORTER, Format.ETCH_JSON)).code == Code.CHANGED
+    first, second = TEXTS
+    of_light = [command for command in house.commands if command.device == METER]
+    assert of_light == [
+        Write(METER, {first: "z"}, "coap "),
+        Delete(METER, second, "coap "),
+    ]
+    house.commands.clear()
+    house.fails[STATION] = [TimedOut("no answer")]
+    assert (await patch(server, SHORTER, Format.ETCH_JSON)).code == Code.GATEWAY_TIMEOUT
+    assert Write(METER, TEXTS, "coap  (taken back)") in house.commands
 
 
 async def test_nothing_is_written_where_one_device_is_not_enabled(
