@@ -103,10 +103,7 @@ def _part(archive: zipfile.ZipFile, name: str) -> bytes:
         with archive.open(name) as stream:
             data = stream.read(MAX_PART + 1)
     except KeyError:
-        raise GatewayError(
-            f"{archive.filename} has no {name}; it was made while the daemon did not run, or by "
-            "another program"
-        ) from None
+        raise GatewayError(f"{archive.filename} has no {name}: something else made it") from None
     except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
         raise GatewayError(f"{archive.filename}: {name} cannot be read: {error}") from None
     if len(data) > MAX_PART:

@@ -7,10 +7,11 @@ import json
 import os
 import platform
 import shutil
+import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import distributions
 from pathlib import Path as FilePath
@@ -21,12 +22,25 @@ from gateway.bundle import DEVICES, FORMAT, MAX_OBJECTS, MAX_PART, OBJECTS, REPO
 from gateway.client import ANSWER_TIMEOUT_S, talk
 from gateway.config import Config, load
 from gateway.ddf import MAX_FILE_OCTETS
-from gateway.errors import ConfigError, GatewayError
+from gateway.errors import ConfigError, GatewayError, StateError
+from gateway.events import State
 from gateway.examine import by_itself, in_the_world
+from gateway.logs import LONGEST_LINE
+from gateway.model import printable
 from gateway.redaction import REDACTED, Redactor
+from gateway.state import remembered
+from gateway.text import to_text
 
 MAX_STRANGERS = 100
 """Of those who are not bridged: more says nothing new."""
+
+JOURNAL = (
+    *("/usr/bin/journalctl", "--unit=border-gateway", "--lines=300", "--quiet"),
+    *("--output=short-iso", "--no-hostname"),
+)
+"""What tells the end of the log where no daemon does."""
+
+JOURNAL_TIMEOUT_S = 10.0
 
 PLACES = frozenset({6, 3336})
 """Objects that tell where a device is (Location); they are left out."""
@@ -57,7 +71,11 @@ def collect(config: FilePath, state: FilePath, socket_file: FilePath) -> Mapping
         if left_out := now["bridged"] - len(known):
             missing.append(f"{left_out} devices, for want of room")
     except GatewayError as error:
-        missing.append(f"devices, values and log: {error}")
+        missing.append(f"how devices and adapters are: {error}")
+        try:
+            found |= {"log.json": _journal(), DEVICES: _left_behind(state)}
+        except StateError as error:
+            missing.append(f"devices and values: {error}")
     found["missing"] = missing
     redactor = Redactor()
     for name in found:
@@ -81,14 +99,60 @@ def _daemon(socket_file: FilePath) -> tuple[dict[str, Any], Sequence[str], Seque
     now, log = next(answers), next(answers)
     now["strangers"] = now["strangers"][:MAX_STRANGERS]
     now["bridged"] = sum(bool(device["adapter"]) for device in now.pop("devices"))
-    known, room = [], MAX_PART // 2  # indenting and stand-ins make it larger
-    for device in answers:
+    return now, log, _fitting(answers)
+
+
+def _journal() -> Sequence[str]:
+    """The end of the daemon's log, as systemd keeps it; nothing where this user may not read it."""
+    try:
+        done = subprocess.run(  # noqa: S603  (no word of it comes from outside)
+            JOURNAL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=JOURNAL_TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return [printable(line, LONGEST_LINE) for line in done.stdout.splitlines()]
+
+
+def _left_behind(state: FilePath) -> Sequence[Any]:
+    """The devices and their last values, as a daemon that has ended wrote them down."""
+    return _fitting(
+        {
+            "id": known.device,
+            "prefix": known.prefix,
+            "name": known.name,
+            "adapter": known.adapter,
+            "state": State.UNKNOWN.value,
+            "reason": "the daemon did not run when this was written",
+            "last_seen": known.last_seen,
+            "resources": [
+                {
+                    "path": f"{known.prefix}{resource.path}",
+                    "value": None if resource.value is None else to_text(resource.value),
+                    "at": resource.at,
+                }
+                for resource in known.resources
+            ],
+        }
+        for known in remembered(state)
+        if known.prefix
+    )
+
+
+def _fitting(devices: Iterable[Any]) -> Sequence[Any]:
+    """The devices without what is nobody's business, as far as there is room."""
+    fitting, room = [], MAX_PART // 2  # indenting and stand-ins make it larger
+    for device in devices:
         device["resources"] = [_harmless(r) for r in device["resources"] if not _is_place(r)]
         room -= len(json.dumps(device))
         if room < 0:
             break
-        known.append(device)
-    return now, log, known
+        fitting.append(device)
+    return fitting
 
 
 def _harmless(resource: Mapping[str, Any]) -> Mapping[str, Any]:

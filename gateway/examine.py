@@ -9,7 +9,7 @@ import asyncio
 import os
 import pwd
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -20,7 +20,7 @@ from gateway.ddf import load_folder
 from gateway.errors import GatewayError, StateError
 from gateway.overview import Condition
 from gateway.registry import Registry
-from gateway.state import prefixes
+from gateway.state import remembered
 
 CHECK_TIMEOUT_S = 60.0
 """For all of one adapter: an XMPP login may take 30 s; twice that is what a person waits."""
@@ -59,7 +59,7 @@ class _Daemon:
 
     finding: Finding
     adapters: Mapping[str, Mapping[str, Any]]
-    prefixes: Mapping[str, str] | None = None
+    prefixes: Mapping[str, str] = field(default_factory=dict)
     is_closed: bool = False
 
 
@@ -129,7 +129,7 @@ def _unheard(config: Config) -> Sequence[Finding]:
 def _clashes(config: Config, daemon: _Daemon, state: FilePath) -> Sequence[Finding]:
     """Prefixes that the configuration asks for, but that another device has had before."""
     try:
-        owners = prefixes(state) if daemon.prefixes is None else daemon.prefixes
+        owners = daemon.prefixes or {known.prefix: known.device for known in remembered(state)}
     except StateError as error:
         return [Finding(Severity.ERROR, DAEMON, str(error))]
     return [

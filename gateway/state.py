@@ -13,7 +13,7 @@ import os
 import sqlite3
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path as FilePath
 
 from gateway.database import (
@@ -66,26 +66,7 @@ class StateDatabase:
     def load(self) -> Sequence[Remembered]:
         """Every remembered device with its instance numbers and last values."""
         with self._errors():
-            rows = self._db.execute("SELECT * FROM device ORDER BY rowid").fetchall()
-            instances: dict[str, dict[tuple[int, str], int]] = defaultdict(dict)
-            for device, object_id, key, number in self._db.execute("SELECT * FROM instance"):
-                instances[device][object_id, key] = number
-            values: dict[str, list[Resource]] = defaultdict(list)
-            for device, path, text, at in self._db.execute("SELECT * FROM value"):
-                try:
-                    value, untimed = value_from(text), at == UNTIMED
-                    values[device].append(Resource(Path.parse(path), value, at, untimed=untimed))
-                except (ValueError, StateError) as error:  # a bit that an old SD card turned
-                    log.warning("the last value of %s %s is lost: %s", device, path, error)
-        known = [
-            Remembered(
-                DeviceId(i), prefix, name, adapter, bool(joined), seen, instances[i], values[i]
-            )
-            for i, prefix, name, adapter, joined, seen in rows
-        ]
-        # The gateway has no row of its own, but instance numbers.
-        own = Remembered(GATEWAY, "", "", "", False, None, instances[GATEWAY], [])
-        return [own, *known]
+            return _load(self._db)
 
     def remember_device(self, device: Device, *, joined: bool) -> None:
         self._spared = False
@@ -190,8 +171,8 @@ class StateDatabase:
             raise StateError(f"{self.file}: {error}") from error
 
 
-def prefixes(folder: FilePath) -> Mapping[str, str]:
-    """Which device has which prefix, as the last daemon left it; empty where that is not readable.
+def remembered(folder: FilePath) -> Sequence[Remembered]:
+    """What the last daemon left in a folder, without touching it; empty if that is not readable.
 
     StateError if the database is that of a newer version.
     """
@@ -200,9 +181,30 @@ def prefixes(folder: FilePath) -> Mapping[str, str]:
         with contextlib.closing(sqlite3.connect(f"{file.as_uri()}?immutable=1", uri=True)) as db:
             if db.execute("PRAGMA user_version").fetchone()[0] > len(MIGRATIONS):
                 raise newer(file)
-            return dict(db.execute("SELECT prefix, id FROM device"))
+            return _load(db)
     except sqlite3.Error:
-        return {}
+        return []
+
+
+def _load(db: sqlite3.Connection) -> Sequence[Remembered]:
+    rows = db.execute("SELECT * FROM device ORDER BY rowid").fetchall()
+    instances: dict[str, dict[tuple[int, str], int]] = defaultdict(dict)
+    for device, object_id, key, number in db.execute("SELECT * FROM instance"):
+        instances[device][object_id, key] = number
+    values: dict[str, list[Resource]] = defaultdict(list)
+    for device, path, text, at in db.execute("SELECT * FROM value"):
+        try:
+            value, untimed = value_from(text), at == UNTIMED
+            values[device].append(Resource(Path.parse(path), value, at, untimed=untimed))
+        except (ValueError, StateError) as error:  # a bit that an old SD card turned
+            log.warning("the last value of %s %s is lost: %s", device, path, error)
+    known = [
+        Remembered(DeviceId(i), prefix, name, adapter, bool(joined), seen, instances[i], values[i])
+        for i, prefix, name, adapter, joined, seen in rows
+    ]
+    # The gateway has no row of its own, but instance numbers.
+    own = Remembered(GATEWAY, "", "", "", False, None, instances[GATEWAY], [])
+    return [own, *known]
 
 
 def text_of(value: Value | None) -> str:

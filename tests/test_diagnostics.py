@@ -8,6 +8,8 @@ import pytest
 
 from gateway import bundle
 from gateway.errors import GatewayError
+from gateway.events import State
+from gateway.model import Path
 from gateway.registry import Registry
 from tests.daemon import CORE, SIM, Daemon
 from tests.test_demo import running_demo
@@ -78,10 +80,19 @@ def test_a_bundle_tells_all_but_secrets_and_addresses_and_plays_in_the_demo(
 
 def test_without_a_daemon_the_bundle_says_what_is_missing(tmp_path: FilePath) -> None:
     told, parts = diagnose(Daemon(tmp_path), tmp_path / "report.zip")
-    assert "missing: devices, values and log: no daemon runs at" in told
-    assert {"report.json", "configuration.json", "check.json"} <= parts.keys()
-    with pytest.raises(GatewayError, match=r"has no devices\.json; it was made while the daemon"):
-        bundle.devices(tmp_path / "report.zip", Registry.builtin())
+    assert "missing: how devices and adapters are: no daemon runs at" in told
+    assert {"report.json", "configuration.json", "check.json", "log.json"} <= parts.keys()
+    assert bundle.devices(tmp_path / "report.zip", Registry.builtin()) == []
+
+
+def test_what_a_daemon_left_behind_is_in_the_bundle(daemon: Daemon, tmp_path: FilePath) -> None:
+    daemon.until(lambda: daemon.value("attic/3303/0/5700"))
+    daemon.end()
+    diagnose(daemon, tmp_path / "report.zip")
+    (device,) = bundle.devices(tmp_path / "report.zip", Registry.builtin())
+    assert (device.prefix, device.name, device.state) == ("attic", "Attic", State.UNKNOWN)
+    assert isinstance(device.values[Path(3303, 0, 5700)][0], float)
+    assert device.values[Path(3303, 0, 5605)][0] is None
 
 
 @pytest.mark.parametrize(

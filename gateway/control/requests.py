@@ -32,6 +32,9 @@ WATCH_LIMIT = 10_000
 BACKUP_PIECE = 262_144
 """Octets of the state database in one line."""
 
+AT_ONCE = 20
+"""Devices that are told of before others have their turn: they wait some milliseconds."""
+
 
 class Requests:
     """Answers requests `{"do": name, ...arguments}`; raises a GatewayError that says why not."""
@@ -64,7 +67,7 @@ class Requests:
         """The answer of a request that has one."""
         match request:
             case {"do": "devices"}:
-                return self._devices()
+                return await self._devices()
             case {"do": "device", "target": str(target)}:
                 return self._device(target)
             case {"do": "get", "target": str(target)}:
@@ -95,14 +98,19 @@ class Requests:
             raise NotFound(f"the adapter {name!r} takes no questions")
         return owner
 
-    def _devices(self) -> Mapping[str, object]:
+    async def _devices(self) -> Mapping[str, object]:
         now = self._hub.overview()
         known = [device for device in self._hub.store.devices() if device.prefix]
+        devices = []
+        for device in (*known, *now.absent):
+            devices.append(device_shape(self._hub, device))
+            if len(devices) % AT_ONCE == 0:
+                await asyncio.sleep(0)
         return {
             "adapters": [adapter_shape(adapter) for adapter in now.adapters],
             "join_window_s": now.join_window_s,
             "counters": now.counters,
-            "devices": [device_shape(self._hub, device) for device in (*known, *now.absent)],
+            "devices": devices,
             "strangers": [stranger_shape(stranger) for stranger in now.strangers],
         }
 
@@ -163,7 +171,7 @@ class Requests:
 
     async def _diagnostics(self) -> AsyncGenerator[object, None]:
         """How all is, the end of the log, and then each device with its values."""
-        yield self._devices()
+        yield await self._devices()
         yield [
             f"{_time(line.at)} {line.level} {line.module}: {line.text}" for line in TAIL.since(0)
         ]
