@@ -42,10 +42,11 @@ _FRESH_S = 10.0
 _DISCONNECT_S = 3.0
 """bluetoothd takes 2.1 to 2.8 s (seen with 5.66)."""
 
-_BACK_OFF_S = (2.0, 120.0)
+_BACK_OFF_S, _BACK_OFF_LIMIT_S = 2.0, 120.0
 _DOUBLINGS = 10  # more only overflow
 _REFUSED_RETRY_S = 600.0
-"""A device that has nothing to bridge is asked again this rarely."""
+"""A device that has nothing to bridge is asked again this rarely in the end. At first it is asked
+soon: bluetoothd 5.66 has been seen to take a part of the services for all of them."""
 
 BLUETOOTH = 22
 """Of the object Connectivity Monitoring (LwM2M Core, appendix E.5)."""
@@ -145,7 +146,7 @@ class Link:
             except NothingToBridge as refusal:
                 self._reason = str(refusal)
                 self._port.refused(self.device, self._reason)
-                await self._pause(_REFUSED_RETRY_S)
+                await self._pause(self._back_off_s(_REFUSED_RETRY_S))
             except CommandError as error:
                 if forgotten(error):
                     continue
@@ -153,7 +154,7 @@ class Link:
                 if in_progress(error):
                     await self._have_forgotten(ble_device)
                 if self._failures:
-                    await self._pause(self._back_off_s())
+                    await self._pause(self._back_off_s(_BACK_OFF_LIMIT_S))
 
     async def _sighting(self) -> BLEDevice:
         """A device object that BlueZ still knows; it is given out once."""
@@ -250,9 +251,8 @@ class Link:
                 await self._hurry.wait()
         self._hurry.clear()
 
-    def _back_off_s(self) -> float:
-        shortest, longest = _BACK_OFF_S
-        delay_s = min(shortest * 2.0 ** min(self._failures - 1, _DOUBLINGS), longest)
+    def _back_off_s(self, limit_s: float) -> float:
+        delay_s = min(_BACK_OFF_S * 2.0 ** min(self._failures - 1, _DOUBLINGS), limit_s)
         return delay_s * random.uniform(0.5, 1.5)  # noqa: S311 - spreads attempts, no secret
 
     def _lost(self, reason: str) -> None:

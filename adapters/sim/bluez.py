@@ -94,6 +94,7 @@ class Bluez:
         self._scanners: dict[str, bool] = {}  # client: whether it wants every advertisement
         self._filters: dict[str, bool] = {}
         self._faults: list[_Fault] = []
+        self._cuts: dict[str, int] = {}
         self._waiters: list[_Waiter] = []
 
     async def __aenter__(self) -> Self:
@@ -119,6 +120,13 @@ class Bluez:
     def hang(self, member: str, *, address: str | None = None, times: int = 1) -> None:
         """The next calls of a method (of one device) are never answered."""
         self._faults.append(_Fault(member, None, address, times))
+
+    def cut_discovery(self, address: str, services: int) -> None:
+        """The next discovery of a device ends after so many services, which are called resolved.
+
+        Seen with bluetoothd 5.66 in a virtual machine.
+        """
+        self._cuts[self._path_of(address)] = services
 
     def power(self, *, on: bool) -> None:
         """What `bluetoothctl power off` and rfkill do: links drop, discovery stops."""
@@ -242,7 +250,7 @@ class Bluez:
         match member:
             case "Connect":
                 await self._connect(path)
-                self.tree.spawn(self._connected[path].discover())
+                self.tree.spawn(self._connected[path].discover(self._cuts.pop(path, None)))
             case "Disconnect":
                 await self._disconnect(path)
             case "Set" if message.interface == PROPERTIES and message.body[1] == "Powered":

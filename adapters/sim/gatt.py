@@ -77,12 +77,15 @@ class RemoteDevice:
         self._peer = Peer(connection)
         self._attributes: dict[str, AttributeProxy[Any]] = {}
 
-    async def discover(self) -> None:
-        """Reads the database, exports it unless known from before, and announces it."""
+    async def discover(self, limit: int | None = None) -> None:
+        """Reads the database, exports it unless known from before, and announces it.
+
+        Only so many services of it, where a limit is given.
+        """
         try:
             mtu = await self._peer.request_mtu(_MTU)
             await self._peer.discover_services()
-            for service in self._peer.services:
+            for service in self._peer.services[:limit]:
                 await self._export_service(service, mtu)
         except (ProtocolError, TimeoutError, asyncio.CancelledError):
             if _stopping():

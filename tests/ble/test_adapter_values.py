@@ -193,6 +193,15 @@ async def test_a_device_without_anything_to_bridge_is_refused_with_the_reason() 
         await r.thing.disconnected()
 
 
+async def test_a_device_whose_discovery_was_cut_off_is_discovered_again() -> None:
+    async with rig(WEATHER_STATION, admitted=()) as r:
+        await r.port.until(lambda: r.port.sightings)
+        r.bench.bluez.cut_discovery(WEATHER_STATION.address, services=2)
+        r.port.admitted.add(STATION)
+        await r.port.until(lambda: STATION in r.port.refusals)
+        await r.all_connected()
+
+
 async def test_a_device_whose_values_are_all_undecodable_is_refused() -> None:
     async with rig(module(Spot(0xCC07, b"\x00", "read"))) as r:
         await r.port.until(lambda: THING in r.port.refusals)

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from adapters.sim.modules import POWER_CONTROL
 from tests.system.guest import image
 from tests.system.guest.qemu import STICK_NAME, CommandFailed, Guest
 from tests.system.guest.watch import Watchers, watching
@@ -106,11 +107,10 @@ class Trial:
         await self.guest.shell(
             f"systemd-run --quiet --unit=controller python3 /opt/relay.py {port}"
         )
-        await self.guest.shell("systemctl is-system-running --wait || true")
 
     async def switch(self) -> None:
         await self.guest.shell(f"border-gateway set meter/{SWITCH} 1")
-        assert await self.guest.shell(f"border-gateway get meter/{SWITCH}") in {"true", "True"}
+        assert self.world.bluetooth.modules[1].writes(POWER_CONTROL)
 
     async def restart_bluetoothd(self) -> None:
         await self.guest.shell("systemctl restart bluetooth")
@@ -164,7 +164,8 @@ async def _trial(made: image.Image, folder: Path) -> AsyncIterator[Trial]:
             await trial.boot()
             yield trial
         except* (AssertionError, CommandFailed):
-            print(await guest.shell("journalctl --boot --lines 80 --no-pager"))
+            units = "--unit border-gateway --unit bluetooth"
+            print(await guest.shell(f"journalctl --boot {units} --lines 60 --no-pager"))
             raise
         finally:
             await guest.cut_power()
@@ -189,11 +190,20 @@ async def _run(package: Path, folder: Path) -> None:
         await trial.step("the power cut", trial.cut_the_power)
 
 
+def _first(failure: BaseException) -> BaseException:
+    while isinstance(failure, BaseExceptionGroup):
+        failure = failure.exceptions[0]
+    return failure
+
+
 def main() -> None:
     (package,) = Path(sys.argv[1]).resolve().glob("border-gateway_*.deb")
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="guest-") as folder:
-        asyncio.run(_run(package, Path(folder)))
+        try:
+            asyncio.run(_run(package, Path(folder)))
+        except* (AssertionError, CommandFailed) as failure:
+            sys.exit(f"not well: {_first(failure)}")
     _row("all of it", f"{time.monotonic() - begun:.1f}")
 
 

@@ -114,4 +114,4 @@ def _accelerator() -> tuple[str, ...]:
     flags = set(Path("/proc/cpuinfo").read_text().split())
     if Path("/dev/kvm").exists() and flags & {"vmx", "svm"}:
         return ("-accel", "kvm", "-cpu", "host")
-    return ("-accel", "tcg,thread=multi", "-cpu", "qemu64")
+    return ("-accel", "tcg,thread=multi", "-cpu", "qemu64,-svm")
