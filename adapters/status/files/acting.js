@@ -1,6 +1,6 @@
 // What a person with the token can do, and how they are asked and told.
 
-import { $ } from "./parts.js";
+import { $, sentence } from "./parts.js";
 
 let token = sessionStorage.getItem("token") ?? "";
 let changed = () => {};
@@ -30,7 +30,7 @@ export async function act(what, content) {
 
 let timer = 0;
 function toast(text) {
-  $("toast").textContent = text;
+  $("toast").textContent = sentence(text);
   $("toast").hidden = false;
   clearTimeout(timer);
   timer = setTimeout(() => { $("toast").hidden = true; }, 6000);

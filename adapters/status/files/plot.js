@@ -3,6 +3,7 @@
 import { clock, svg } from "./parts.js";
 
 const HOUR = 3600;
+const GAP = 660; // seconds without a word, twice as long as an unchanged value takes: it was not known
 const SHORTEST = 120; // seconds of the time axis at least, while there is little to show
 
 // A value holds until the next one: yes and no as steps, measurements as a line.
@@ -14,6 +15,16 @@ function outline(points, x, y, steps) {
     path += i && steps ? y(v).toFixed(1) : `${x(t).toFixed(1)} ${y(v).toFixed(1)}`;
   });
   return path;
+}
+
+// The points in pieces, with a break wherever the value was not known for a while.
+function pieces(points) {
+  const found = [];
+  points.forEach((point, i) => {
+    if (!i || point[0] - points[i - 1][0] > GAP) found.push([]);
+    found[found.length - 1].push(point);
+  });
+  return found;
 }
 
 function extent(points) {
@@ -30,7 +41,8 @@ export function spark(points, now, steps) {
   const span = Math.max(now - start, 1);
   const x = t => pad + (width - 2 * pad) * (t - start) / span;
   const y = v => high === low ? height / 2 : height - pad - (height - 2 * pad) * (v - low) / (high - low);
-  image.append(svg("path", { d: outline(points, x, y, steps) + `H${x(now).toFixed(1)}`, class: "line" }));
+  const lines = pieces(points).map(piece => outline(piece, x, y, steps)).join("");
+  image.append(svg("path", { d: `${lines}H${x(now).toFixed(1)}`, class: "line" }));
   return image;
 }
 
@@ -65,10 +77,12 @@ export function plot(box, points, { now, steps, label, read }) {
     image.append(svg("text", { x: x(t), y: height - 6, class: "axis middle" }, clock(t, every < 60)));
   }
   if (points.length) {
-    const line = outline(points, x, y, steps) + `H${x(now).toFixed(1)}`;
-    const [first, last] = [points[0], points[points.length - 1]];
-    image.append(svg("path", { d: `${line}V${height - bottom}H${x(first[0]).toFixed(1)}Z`, class: "area" }));
-    image.append(svg("path", { d: line, class: "line" }));
+    const last = points[points.length - 1], floor = height - bottom;
+    for (const piece of pieces(points)) {
+      const end = piece.includes(last) ? now : piece[piece.length - 1][0];
+      const line = `${outline(piece, x, y, steps)}H${x(end).toFixed(1)}`;
+      image.append(svg("path", { d: `${line}V${floor}H${x(piece[0][0]).toFixed(1)}Z`, class: "area" }), svg("path", { d: line, class: "line" }));
+    }
     image.append(svg("circle", { cx: x(now), cy: y(last[1]), r: 3.5, class: "dot" }));
     pointer(image, points, { x, y, left, right: width - right, top, bottom: height - bottom, start, span, read });
   }
