@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.soak.daemon import Daemon, Plan, daemon
+from benchmarks.daemon.process import Daemon, Plan, daemon
 
 PAGES = (0, 1, 4, 16)
 SETTLE_S = 10.0
@@ -60,7 +60,7 @@ async def _answers(running: Daemon, pages: int, seconds: float) -> Any:
     readers = await _started("benchmarks.status_pages", "--read", str(running.status), str(pages))
     try:
         await asyncio.sleep(SETTLE_S)
-        prober = await _started("benchmarks.soak.prober", str(running.coap), "s1/3303/0/5700")
+        prober = await _started("benchmarks.daemon.prober", str(running.coap), "s1/3303/0/5700")
         await asyncio.sleep(seconds)
         printed, _ = await prober.communicate(b"\n")
         return json.loads(printed)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import random
-import socket
 import sys
 import tempfile
 import time
@@ -17,15 +15,14 @@ from typing import TypeVar
 
 from adapters.sim.prosody import ThrowawayProsody
 from adapters.xmpp.stream import Account
+from benchmarks.daemon.process import Daemon, Plan, answers_of, daemon, free_port, prober
 from benchmarks.soak.clients import Observers, Page, XmppReader, differences, read_all
-from benchmarks.soak.daemon import Daemon, Plan, daemon
 from tests.xmpp.servers import Line, line_to
 
 OBSERVERS = 100
 AT_REST_S = 180.0
 """How long all may take to agree in the end: an adapter that failed often starts within 75 s."""
 
-GRACE_S = 10.0
 START_S = 60.0
 SETTLE_S = 3.0
 FEW = 25
@@ -60,7 +57,7 @@ ca_file = "{prosody.ca_file}"
 roles = {{ "reader@localhost" = "reader" }}
 """
         under = await stack.enter_async_context(
-            daemon(plan, folder, (_free_port(), _free_port()), xmpp)
+            daemon(plan, folder, (free_port(), free_port()), xmpp)
         )
         numbers = list(range(1, plan.devices + 1))
         observers = Observers(under.coap, random.sample(numbers, min(OBSERVERS, plan.devices)))
@@ -74,9 +71,9 @@ roles = {{ "reader@localhost" = "reader" }}
         await stack.enter_async_context(page.open())
         await _until_served(page)
         tasks = [await page.tasks()]
-        prober = await _prober(under)
+        asking = await prober(under.coap, "s1/3303/0/5700")
         memory = await _meanwhile(plan, under, line)
-        answers = await _end(prober)
+        answers = await answers_of(asking)
         truth = await _until(under.truth, AT_REST_S)
         wrong = ["the devices never came to rest"]
         if truth:
@@ -153,27 +150,6 @@ def _slope(memory: list[tuple[float, float]]) -> float:
     return 3600 * sum((t - at) * (m - mean) for t, m in half) / spread if spread else 0.0
 
 
-async def _prober(under: Daemon) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "benchmarks.soak.prober", str(under.coap), "s1/3303/0/5700",
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-
-
-async def _end(prober: asyncio.subprocess.Process) -> dict[str, float]:
-    async with asyncio.timeout(GRACE_S):
-        out, _ = await prober.communicate(b"\n")
-    figures: dict[str, float] = json.loads(out)
-    return figures
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def _print(
     plan: Plan,
     under: Daemon,
@@ -215,5 +191,6 @@ if __name__ == "__main__":
     parser.add_argument("--devices", type=int, default=1000)
     parser.add_argument("--changes", type=float, default=200.0)
     given = parser.parse_args()
-    agreed = Plan(given.devices, given.changes, given.seconds, time.time() + given.seconds)
+    until = time.time() + given.seconds
+    agreed = Plan(given.devices, given.changes, given.seconds, until, life_s=given.seconds / 4)
     sys.exit(0 if asyncio.run(main(agreed)) else 1)

@@ -18,7 +18,7 @@ import aiohttp
 from adapters.xmpp.merge import Update
 from adapters.xmpp.stream import Account
 from adapters.xmpp.subscribe import Subscriber
-from benchmarks.soak.adapter import device_id
+from benchmarks.daemon.devices import device_id
 
 TIMEOUT_S = 30.0
 OBSERVED = "3303/0/5700"

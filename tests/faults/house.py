@@ -3,7 +3,6 @@ in what they speak, the daemon as a process, and an operator who looks.
 """
 
 import asyncio
-import json
 import os
 import signal
 import socket
@@ -24,6 +23,7 @@ from adapters.sim.modules import WEATHER_STATION
 from adapters.sim.node import Profile
 from adapters.sim.prosody import ThrowawayProsody
 from adapters.sim.rcp import VirtualRcp
+from benchmarks.daemon.process import answers_of, prober
 from gateway.client import ask
 from gateway.errors import GatewayError
 from gateway.ports import Section, SouthPort
@@ -186,17 +186,11 @@ class House:
     @asynccontextmanager
     async def others_answer(self) -> AsyncIterator[None]:
         """Asks for another adapter's value over CoAP, all the while: each request is answered."""
-        prober = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "benchmarks.soak.prober",
-            str(self.coap_port), "attic/3303/0/5700",
-            cwd=ROOT, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-        )  # fmt: skip
+        asking = await prober(self.coap_port, "attic/3303/0/5700")
         try:
             yield
         finally:
-            async with asyncio.timeout(DEADLINE_S):
-                out, _ = await prober.communicate(b"\n")
-        figures = json.loads(out)
+            figures = await answers_of(asking)
         print("CoAP meanwhile:", figures)
         assert figures["asked"] > 0
         assert figures["missed"] == 0

@@ -1,10 +1,11 @@
-"""The daemon under soak: the real one, with failing adapters that join it by entry point."""
+"""The real daemon as a process, with adapters that join it by entry point and may fail."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import json
+import os
 import re
 import socket
 import sys
@@ -14,7 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.soak.adapter import Soak
+from benchmarks.daemon.devices import Changing
 
 ROOT = Path(__file__).parent.parent.parent
 RADIOS = 4
@@ -22,16 +23,22 @@ RADIOS = 4
 
 START_S = 60.0
 STOP_S = 15.0
+GRACE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is run: so many devices, changes a second, seconds, and until when all goes on."""
+    """What is run: so many devices, changes a second, seconds, and until when all goes on.
+
+    `life_s` is how long an adapter lives on average before it fails.
+    """
 
     devices: int
     changes: float
     seconds: float
     until: float
+    life_s: float = 1e6
+    first: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +65,21 @@ class Daemon:
         parts = [json.loads(file.read_text("utf-8")) for file in files]
         return {int(number): values for part in parts for number, values in part.items()}
 
+    def cpu_s(self) -> float:
+        """Processor time that it has taken."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text("ascii").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    async def counted(self) -> Mapping[str, float]:
+        """Its metrics: each by name and label values, such as `events xmpp_items_published`."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.status)
+        writer.write(b"GET /metrics HTTP/1.0\r\n\r\n")
+        async with asyncio.timeout(GRACE_S):
+            text = (await reader.read()).decode()
+        writer.close()
+        found = re.findall(r'^border_gateway_(\w+?)(?:_total)?(?:\{\w+="(.*)"\})? (\S+)$', text, re.M)
+        return {f"{name} {label}".strip(): float(value) for name, label, value in found}
+
     def log(self) -> str:
         """What it logged."""
         return (self.folder / "log").read_text("utf-8", errors="replace")
@@ -65,12 +87,12 @@ class Daemon:
 
 @asynccontextmanager
 async def daemon(
-    plan: Plan, folder: Path, ports: tuple[int, int], xmpp: str
+    plan: Plan, folder: Path, ports: tuple[int, int], sections: str
 ) -> AsyncIterator[Daemon]:
-    """The daemon as a process; `ports` are CoAP's and the status page's."""
+    """The daemon as a process; `ports` are CoAP's and the status page's, `sections` further TOML."""
     _install_adapters(folder)
     coap, status = ports
-    (folder / "gateway.toml").write_text(_configuration(plan, folder, coap, status, xmpp), "utf-8")
+    (folder / "gateway.toml").write_text(_configuration(plan, folder, coap, status, sections), "utf-8")
     notify = str(folder / "notify")
     with (
         (folder / "log").open("wb") as log,
@@ -109,22 +131,26 @@ async def _ready(process: asyncio.subprocess.Process, told: socket.socket) -> No
 
 def _install_adapters(folder: Path) -> None:
     """As a package of another author would: metadata with entry points, on the path."""
-    package = folder / "soak-1.dist-info"
+    package = folder / "changing-1.dist-info"
     package.mkdir()
-    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: soak\nVersion: 1\n", "utf-8")
-    names = "\n".join(f"soak{r} = {Soak.__module__}:{Soak.__name__}" for r in range(RADIOS))
+    (package / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: changing\nVersion: 1\n", "utf-8"
+    )
+    names = "\n".join(
+        f"radio{r} = {Changing.__module__}:{Changing.__name__}" for r in range(RADIOS)
+    )
     (package / "entry_points.txt").write_text(f"[border_gateway.adapters]\n{names}\n", "utf-8")
 
 
-def _configuration(plan: Plan, folder: Path, coap: int, status: int, xmpp: str) -> str:
+def _configuration(plan: Plan, folder: Path, coap: int, status: int, sections: str) -> str:
     share = plan.devices // RADIOS
     radios = "".join(
         f"""
-[soak{radio}]
-first = {1 + radio * share}
+[radio{radio}]
+first = {plan.first + radio * share}
 devices = {share}
 changes = {plan.changes / RADIOS}
-life = "{plan.seconds / 4:.0f}s"
+life = "{plan.life_s:.0f}s"
 until = {plan.until}
 truth = "{folder}/truth{radio}.json"
 """
@@ -132,7 +158,7 @@ truth = "{folder}/truth{radio}.json"
     )
     listed = "".join(
         f'\n[[device]]\nid = "sim:{number:016x}"\nprefix = "s{number}"\n'
-        for number in range(1, 1 + RADIOS * share)
+        for number in range(plan.first, plan.first + RADIOS * share)
     )
     return f"""
 [gateway]
@@ -141,6 +167,30 @@ socket = "{folder}/control.sock"
 listen = ["127.0.0.1:{coap}"]
 [status]
 listen = ["127.0.0.1:{status}"]
-{xmpp}
+{sections}
 {radios}
 {listed}"""
+
+
+async def prober(port: int, path: str) -> asyncio.subprocess.Process:
+    """A process that asks for a value all the while."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "benchmarks.daemon.prober", str(port), path,
+        cwd=ROOT, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+
+
+async def answers_of(asking: asyncio.subprocess.Process) -> dict[str, float]:
+    """Ends a prober; how often it asked and missed an answer, and how many ms they took."""
+    async with asyncio.timeout(GRACE_S):
+        out, _ = await asking.communicate(b"\n")
+    figures: dict[str, float] = json.loads(out)
+    return figures
+
+
+def free_port() -> int:
+    """A TCP port that nobody uses."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

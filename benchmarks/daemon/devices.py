@@ -25,7 +25,7 @@ MISSED = 10
 OBJECTS = {3303: "Cel", 3304: "%RH"}
 
 
-class SoakSection(Section):
+class ChangingSection(Section):
     """Devices that change and an adapter that fails, until a time."""
 
     first: int
@@ -73,12 +73,12 @@ WORLDS: dict[int, World] = {}
 """They outlive the adapters in this process."""
 
 
-class Soak:
+class Changing:
     """See the module; which way it fails is up to chance."""
 
-    Config: ClassVar[type[Section]] = SoakSection
+    Config: ClassVar[type[Section]] = ChangingSection
 
-    def __init__(self, config: SoakSection, port: SouthPort) -> None:
+    def __init__(self, config: ChangingSection, port: SouthPort) -> None:
         self._config = config
         self._port = port
 
