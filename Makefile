@@ -72,6 +72,11 @@ bench-xmpp: $(VENV)/.dev
 	@tools/need prosody=prosody openssl=openssl
 	@$(PY) -m benchmarks.xmpp $(BENCH)
 
+# CoAP's answers while XMPP has trouble, and up to 16 gateways on one server; BENCH=--quick.
+bench-fleet: $(VENV)/.dev
+	@tools/need prosody=prosody openssl=openssl ejabberdctl=ejabberd
+	@$(PY) -m benchmarks.fleet $(BENCH)
+
 # Regenerates the built-in object definitions from a folder of OMA DDF files: make registry DDF=...
 registry: $(VENV)/.dev
 	$(PY) tools/build_registry.py $(DDF) gateway/objects.json

@@ -40,7 +40,7 @@ async def _measure(devices: int, changes: float, seconds: float) -> None:
     plan = Plan(devices, changes, HOUR_S, time.time() + HOUR_S)
     ports = _free_port(socket.SOCK_DGRAM), _free_port(socket.SOCK_STREAM)
     with tempfile.TemporaryDirectory() as folder:
-        async with daemon(plan, Path(folder), ports, xmpp="") as running:
+        async with daemon(plan, Path(folder), ports, sections="") as running:
             await asyncio.sleep(SETTLE_S)
             print(f"{devices} devices, {changes:g} changes a second")
             print("pages  requests    median      99 %  ratio of medians  daemon's CPU")

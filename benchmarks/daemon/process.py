@@ -77,7 +77,9 @@ class Daemon:
         async with asyncio.timeout(GRACE_S):
             text = (await reader.read()).decode()
         writer.close()
-        found = re.findall(r'^border_gateway_(\w+?)(?:_total)?(?:\{\w+="(.*)"\})? (\S+)$', text, re.M)
+        found = re.findall(
+            r'^border_gateway_(\w+?)(?:_total)?(?:\{\w+="(.*)"\})? (\S+)$', text, re.MULTILINE
+        )
         return {f"{name} {label}".strip(): float(value) for name, label, value in found}
 
     def log(self) -> str:
@@ -89,10 +91,12 @@ class Daemon:
 async def daemon(
     plan: Plan, folder: Path, ports: tuple[int, int], sections: str
 ) -> AsyncIterator[Daemon]:
-    """The daemon as a process; `ports` are CoAP's and the status page's, `sections` further TOML."""
+    """The daemon as a process; `ports` are CoAP's and the page's, `sections` further TOML."""
     _install_adapters(folder)
     coap, status = ports
-    (folder / "gateway.toml").write_text(_configuration(plan, folder, coap, status, sections), "utf-8")
+    (folder / "gateway.toml").write_text(
+        _configuration(plan, folder, coap, status, sections), "utf-8"
+    )
     notify = str(folder / "notify")
     with (
         (folder / "log").open("wb") as log,
@@ -143,22 +147,22 @@ def _install_adapters(folder: Path) -> None:
 
 
 def _configuration(plan: Plan, folder: Path, coap: int, status: int, sections: str) -> str:
-    share = plan.devices // RADIOS
-    radios = "".join(
-        f"""
+    radios, first = "", plan.first
+    for radio in range(RADIOS):
+        devices = plan.devices // RADIOS + (radio < plan.devices % RADIOS)
+        radios += f"""
 [radio{radio}]
-first = {plan.first + radio * share}
-devices = {share}
+first = {first}
+devices = {devices}
 changes = {plan.changes / RADIOS}
 life = "{plan.life_s:.0f}s"
 until = {plan.until}
 truth = "{folder}/truth{radio}.json"
 """
-        for radio in range(RADIOS)
-    )
+        first += devices
     listed = "".join(
         f'\n[[device]]\nid = "sim:{number:016x}"\nprefix = "s{number}"\n'
-        for number in range(plan.first, plan.first + RADIOS * share)
+        for number in range(plan.first, first)
     )
     return f"""
 [gateway]
