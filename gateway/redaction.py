@@ -12,8 +12,11 @@ from collections.abc import Mapping, Sequence
 
 REDACTED = "redacted"
 
-_SECRET = re.compile(r"(password|secret|token|key)$", re.IGNORECASE)
-"""Keys whose values are secrets. Files that hold secrets are only named (`password_file`)."""
+_PRIVATE = re.compile(r"(password|secret|token|key|latitude|longitude|altitude)$", re.IGNORECASE)
+"""Keys whose values are secrets or places. Files that hold secrets are named (`password_file`)."""
+
+_HOSTS = frozenset({"host", "service"})
+"""Keys whose values are names of servers, which nothing else tells from other words."""
 
 _OCTET = "[0-9a-f]{2}"
 _MAC = re.compile(
@@ -25,6 +28,7 @@ _EUI64 = re.compile(
     re.IGNORECASE,
 )
 _JID = re.compile(r"([^\s\"'<>@/:,;()\[\]{}=]*)@([a-z0-9](?:[\w.-]*[a-z0-9])?)", re.IGNORECASE)
+_NAME = re.compile(r"[\w-]+(\.[\w-]+)+")
 _IPV4 = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w.])")
 _IPV6 = re.compile(r"(?<![\w:.])[0-9a-f]{0,4}(?::[0-9a-f]{0,4}){2,7}(?![\w:])", re.IGNORECASE)
 _HOME = re.compile(r"/home/[^/\s\"']+")
@@ -46,14 +50,21 @@ class Redactor:
             case str():
                 return self.text(value)
             case Mapping():
+                for host in _HOSTS & value.keys():
+                    self._learn(str(value[host]))
                 return {
-                    self.text(key): REDACTED if _SECRET.search(key) and inner else self.value(inner)
+                    self.text(key): REDACTED
+                    if _PRIVATE.search(key) and inner
+                    else self.value(inner)
                     for key, inner in value.items()
                 }
             case Sequence():
                 return [self.value(inner) for inner in value]
             case _:
                 return value
+
+    def _of(self, key: str, value: object) -> object:
+        return REDACTED if _PRIVATE.search(key) and value else self.value(value)
 
     def text(self, text: str) -> str:
         """A text, with all addresses in it replaced."""
@@ -77,11 +88,14 @@ class Redactor:
 
     def _account(self, found: re.Match[str]) -> str:
         user, domain = found[1], found[2]
-        if domain.lower() != "localhost":
-            self._domains.setdefault(domain, f"host{len(self._domains) + 1}.example")
+        self._learn(domain)
         if user:
             user = self._stand_ins.setdefault(user, f"user{len(self._stand_ins) + 1}")
         return f"{user}@{domain}"  # its domain is replaced with all others
+
+    def _learn(self, domain: str) -> None:
+        if _NAME.fullmatch(domain) and not _IPV4.fullmatch(domain):
+            self._domains.setdefault(domain, f"host{len(self._domains) + 1}.example")
 
     def _network(self, found: re.Match[str]) -> str:
         try:

@@ -49,7 +49,9 @@ def test_a_bundle_tells_all_but_secrets_and_addresses_and_plays_in_the_demo(
     (tmp_path / "objects").mkdir()
     (tmp_path / "objects" / "moisture.xml").write_text(OBJECT)
     (tmp_path / "password").write_text("s3cr3t")
-    config = CORE.replace("[gateway]", '[gateway]\ndefinitions = "{folder}/objects"')
+    place = "location = {{latitude = 47.3769, longitude = 8.5417}}"
+    objects = 'definitions = "{folder}/objects"'
+    config = CORE.replace("[gateway]", f"[gateway]\n{objects}\n{place}")
     daemon.configure(config + SIM + PRIVATE)
     daemon.command("reload")
     daemon.until(lambda: daemon.value("attic/3303/0/5700"))
@@ -58,7 +60,7 @@ def test_a_bundle_tells_all_but_secrets_and_addresses_and_plays_in_the_demo(
     assert "look before you send it" in told
     assert "missing" not in told
     everything = "".join(parts.values())
-    for private in ("s3cr3t", "farm.example.net", "80-4f-f1"):
+    for private in ("s3cr3t", "farm.example.net", "80-4f-f1", "47.37"):
         assert private not in everything
     assert json.loads(parts["configuration.json"])["xmpp"]["jid"].endswith("@host1.example")
     assert "joins as /attic" in parts["log.json"]

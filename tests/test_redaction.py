@@ -52,12 +52,29 @@ def test_the_same_device_is_the_same_in_all_its_spellings() -> None:
 
 
 def test_secrets_are_left_out_and_the_names_of_their_files_are_not() -> None:
-    data = {"password": "x", "password_file": "/etc/pw", "inner": [{"link_key": "00ff"}], "n": 1.5}
+    data = {
+        "place": {"latitude": 47.37},
+        "password": "x",
+        "password_file": "/etc/pw",
+        "inner": [{"link_key": "00ff"}],
+        "n": 1.5,
+    }
     assert Redactor().value(data) == {
+        "place": {"latitude": "redacted"},
         "password": "redacted",
         "password_file": "/etc/pw",
         "inner": [{"link_key": "redacted"}],
         "n": 1.5,
+    }
+
+
+def test_the_name_of_a_server_has_a_stand_in_wherever_it_stands() -> None:
+    redactor = Redactor()
+    data = {"log": "xmpp.farm.example.net is away", "xmpp": {"host": "xmpp.farm.example.net"}}
+    redactor.value(data)
+    assert redactor.value(data) == {
+        "log": "host1.example is away",
+        "xmpp": {"host": "host1.example"},
     }
 
 
