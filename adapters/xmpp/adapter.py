@@ -111,11 +111,7 @@ class Xmpp:
         """One session; ends by an AdapterError."""
         async with login(self._config.account()) as session:
             pubsub = await self._pubsub(session)
-            if keeper := await other_keeper(pubsub, self._publisher.nodes.directory, time.time()):
-                raise AdapterError(
-                    f"{keeper} publishes on {self._publisher.nodes.directory} already; give this "
-                    "gateway another name (gateway under [xmpp])"
-                )
+            await self._claim(pubsub)
             self._things.reset()
             requests = Requests(session, self._commands, self._things)
             about = requests.identity, FEATURES
@@ -154,6 +150,15 @@ class Xmpp:
             raise AdapterError(f"{session.domain} has neither a pubsub service nor PEP")
         return self._on(session, own)
 
+    async def _claim(self, pubsub: Pubsub) -> None:
+        """Makes sure that our nodes are no other gateway's; AdapterError."""
+        directory = self._publisher.nodes.directory
+        if keeper := await other_keeper(pubsub, directory, time.time()):
+            raise AdapterError(
+                f"{keeper} publishes on {directory} already; give this gateway another name "
+                "(gateway under [xmpp]), or wait ten minutes if that one is gone"
+            )
+
     def _on(self, session: Session, service: Service) -> Pubsub:
         members = self._roles.accounts
         return Pubsub(session, service, self._config.access, members, self._format())
@@ -171,6 +176,7 @@ class Xmpp:
 
     async def _may_create(self, pubsub: Pubsub) -> bool:
         try:
+            await self._claim(pubsub)
             await self._publisher.ensure_directory(pubsub)
         except StanzaError as error:
             if error.condition not in FORBIDDEN:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from adapters.xmpp.errors import StanzaError
 from adapters.xmpp.formats import records
 from adapters.xmpp.payload import ACCOUNT, GATEWAY_ITEM
-from adapters.xmpp.pubsub import Pubsub
+from adapters.xmpp.pubsub import FORBIDDEN, Pubsub
 from gateway.errors import DecodeError
 
 DEAD_AFTER_S = 600.0
@@ -16,11 +16,13 @@ DEAD_AFTER_S = 600.0
 
 
 async def other_keeper(pubsub: Pubsub, directory: str, now: float) -> str | None:
-    """The address of another gateway that keeps this directory at present; None if none does."""
+    """Who else keeps this directory at present; None if nobody does."""
     try:
         item = await pubsub.item(directory, GATEWAY_ITEM)
         said = [] if item is None else records(item)
-    except (StanzaError, DecodeError):  # there is none, or it is not to be read
+    except StanzaError as error:
+        return "another account" if error.condition in FORBIDDEN else None
+    except DecodeError:  # it is not in SenML
         return None
     values = {record.name.rpartition("/")[2]: record.value for record in said}
     keeper, seen = values.get(ACCOUNT), values.get("last_seen")

@@ -133,7 +133,9 @@ class Publisher:
         async with asyncio.TaskGroup() as group:
             group.create_task(tidy(pubsub, self.nodes, self._items, prune=self._prune))
             group.create_task(self._refresh())
-            group.create_task(look_after(pubsub, self.nodes, self._items, self._restore))
+            group.create_task(
+                look_after(pubsub, self.nodes, self._items, self._queue.waits_for, self._restore)
+            )
             for _ in range(self._window):
                 group.create_task(self._work(pubsub))
 

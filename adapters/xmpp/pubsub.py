@@ -152,18 +152,23 @@ class Pubsub:
         Without asking one does not hear of a deletion where services create nodes at a publish,
         open to everybody (ejabberd, PEP).
         """
-        if (known := self._known.get(node)) is None:
-            return True
+        known = self._known.get(node)
         try:
             now = stanzas.form_values(await self._get(stanzas.get_config(node)))
         except StanzaError as error:
             if error.condition != "item-not-found":
                 raise
             now = {}
-        if known is not self._known.get(node) or now == known.config:
+        if known is not self._known.get(node):  # it was put right meanwhile
             return True
-        self.forget(node)
-        return False
+        intact = now == known.config if known else bool(now)
+        if not intact:
+            self.forget(node)
+        return intact
+
+    def knows(self, node: str) -> bool:
+        """Whether a node was ensured in this session."""
+        return node in self._known
 
     def forget(self, node: str) -> bool:
         """The node may be gone or changed: it is looked at before the next publish."""

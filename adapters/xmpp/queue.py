@@ -73,6 +73,13 @@ class KeyQueue:
         """Whether no key can be taken and none is in flight, though some may be left alone."""
         return not self._dirty and not self._in_flight
 
+    def waits_for(self, device: DeviceId) -> bool:
+        """Whether something is still to be sent to a device's node."""
+        if device in self._parked or device in self._barriers:
+            return True
+        lines = (self._dirty, self._directory, self._in_flight)
+        return any(key.device == device for line in lines for key in line)
+
     def put(self, key: Key) -> None:
         """What `key` stands for has changed. A key that waits already keeps its place."""
         barrier = self._barriers.get(key.device)

@@ -48,12 +48,18 @@ async def look_after(
     pubsub: Pubsub,
     nodes: Nodes,
     items: Collection[DeviceId],
+    waits_for: Callable[[DeviceId], bool],
     restore: Callable[[DeviceId], None],
 ) -> NoReturn:
-    """Looks at one node after the other, and calls `restore` where one was deleted or changed."""
+    """Looks at one node after the other, and calls `restore` where one was deleted or changed.
+
+    What still waits for a node may be what creates it.
+    """
     while True:
         for device in (GATEWAY, *items):
             await asyncio.sleep(max(LOOK_EVERY_S, LOOK_ROUND_S / (1 + len(items))))
+            if waits_for(device) and not pubsub.knows(nodes.of(device)):
+                continue
             try:
                 if not await pubsub.is_intact(nodes.of(device)):
                     restore(device)

@@ -219,6 +219,13 @@ async def reader(server: ThrowawayProsody) -> AsyncIterator[Peer]:
 
 
 @pytest.fixture
+async def operator(server: ThrowawayProsody) -> AsyncIterator[Peer]:
+    """A client whose account may also write and execute."""
+    async with peer_of(server, "op") as peer:
+        yield peer
+
+
+@pytest.fixture
 async def admin(server: ThrowawayProsody) -> AsyncIterator[Peer]:
     """A client with the gateway's own account, as an administrator would use."""
     async with peer_of(server, "gateway") as peer:

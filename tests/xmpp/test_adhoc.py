@@ -45,12 +45,6 @@ async def gateway(run: Run) -> AsyncIterator[Gateway]:
         yield running
 
 
-@pytest.fixture
-async def operator(server: ThrowawayProsody) -> AsyncIterator[Peer]:
-    async with peer_of(server, "op") as peer:
-        yield peer
-
-
 async def ask(peer: Peer, node: str, values: dict[str, str] | None = None, **options: str) -> Any:
     """One step of a command; gives the `<command/>` that comes back."""
     iq: Any = peer.make_iq_set(ito=GATEWAY_JID)

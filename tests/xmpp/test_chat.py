@@ -35,12 +35,6 @@ async def gateway(run: Run, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Ga
         yield running
 
 
-@pytest.fixture
-async def operator(server: ThrowawayProsody) -> AsyncIterator[Peer]:
-    async with peer_of(server, "op") as peer:
-        yield peer
-
-
 async def say(peer: Peer, text: str) -> str:
     """What the gateway answers."""
     before = len(peer.chats)

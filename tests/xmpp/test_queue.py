@@ -20,6 +20,22 @@ def taken(queue: KeyQueue, now: float = 0.0) -> list[Key]:
     return keys
 
 
+def test_it_is_known_what_waits_for_a_node() -> None:
+    queue = KeyQueue(8)
+    assert not queue.waits_for(A)
+    queue.put(Key(A, "3303/0"))
+    assert queue.waits_for(A)
+    assert not queue.waits_for(B)
+    key = queue.take(0.0)
+    assert key is not None
+    assert queue.waits_for(A)
+    queue.failed(key, 0.0)
+    assert queue.waits_for(A)
+    queue.take(10.0)
+    queue.sent(key, 10.0)
+    assert not queue.waits_for(A)
+
+
 def test_keys_are_sent_in_the_order_in_which_they_became_dirty() -> None:
     queue = KeyQueue(8)
     for key in (META, OTHER, TEMPERATURE, META):

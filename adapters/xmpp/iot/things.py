@@ -112,7 +112,9 @@ class Things:
         found: dict[DeviceId, list[Field]] = {}
         for device in (device for device in devices if device.id != GATEWAY):
             known = {f.resource.path: f for f in self._fields_of(device.id) if query.lists(f)}
-            for object_id in dict.fromkeys(path.object for path in known if left > 0):
+            for object_id in dict.fromkeys(path.object for path in known):
+                if left <= 0:
+                    return found
                 try:
                     entries = await port.history(device.id, Path(object_id), start, end, limit=left)
                 except StateError as error:

@@ -42,12 +42,6 @@ async def gateway(run: Run) -> AsyncIterator[Gateway]:
         yield running
 
 
-@pytest.fixture
-async def operator(server: ThrowawayProsody) -> AsyncIterator[Peer]:
-    async with peer_of(server, "op") as peer:
-        yield peer
-
-
 async def ask(peer: Peer, kind: str, content: str) -> ET.Element | None:
     """The content of the answer to an IQ; IqError if it is refused."""
     iq: Any = peer.make_iq(ito=GATEWAY_JID)

@@ -11,7 +11,17 @@ from slixmpp.exceptions import IqError
 from adapters.sim.prosody import SERVICE
 from adapters.xmpp import adapter, upkeep
 from tests.fakes import METER, HubBench
-from tests.xmpp.conftest import DEADLINE_S, DIRECTORY, NODE, PASSWORDS, VALUE, Run, field, peer_of
+from tests.xmpp.conftest import (
+    DEADLINE_S,
+    DIRECTORY,
+    NODE,
+    PASSWORDS,
+    VALUE,
+    Peer,
+    Run,
+    field,
+    peer_of,
+)
 from tests.xmpp.ejabberd import ThrowawayEjabberd
 
 ITEMS = {"3/0", "4/0", "3303/0", "3312/0", "status", "meta"}
@@ -29,6 +39,13 @@ async def ejabberd(certificates: FilePath, tmp_path: FilePath) -> AsyncIterator[
 def run(launch: Run, ejabberd: ThrowawayEjabberd) -> Run:
     """Runs the adapter against ejabberd."""
     return functools.partial(launch, port=ejabberd.port, ca_file=ejabberd.ca_file)
+
+
+async def _item_ids(reader: Peer) -> set[str]:
+    try:
+        return set(await reader.stored(NODE))
+    except IqError:  # the node is new, and its whitelist is not yet
+        return set()
 
 
 async def test_devices_are_mirrored_and_a_deleted_node_comes_back(
@@ -51,11 +68,18 @@ async def test_devices_are_mirrored_and_a_deleted_node_comes_back(
         bench.clock.advance(1)
         bench.say({VALUE: 23.5})
         async with asyncio.timeout(DEADLINE_S):
-            while set(await reader.stored(NODE)) != ITEMS:
+            while await _item_ids(reader) != ITEMS:
                 await gateway.settled()
         async with peer_of(ejabberd, "stranger") as stranger:
             with pytest.raises(IqError):
                 await stranger.subscribe(NODE)
+        other = {"jid": "boss@localhost", "password": PASSWORDS["boss"]}
+        async with run(**other, gateway="gateway") as second:
+            text = await second.says("not connected")
+            assert "another account publishes on iot/gateway already" in text
+        async with run(**other, gateway="attic") as second:
+            await second.settled()
+        assert set(await reader.stored(DIRECTORY)) == {"gateway", "0024befffe804ff1"}
         bench.join(METER)
         await gateway.settled()
         bench.hub.forget(METER)
@@ -69,6 +93,8 @@ async def test_what_it_acknowledged_and_then_lost_in_a_kill_is_published_again(
 ) -> None:
     monkeypatch.setattr(adapter, "FIRST_PAUSE_S", 0.05)
     monkeypatch.setattr(adapter, "LONGEST_PAUSE_S", 0.2)
+    monkeypatch.setattr(upkeep, "LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr(upkeep, "LOOK_ROUND_S", 0.05)
     async with run() as gateway:
         await gateway.settled()
         bench.clock.advance(1)
@@ -81,8 +107,8 @@ async def test_what_it_acknowledged_and_then_lost_in_a_kill_is_published_again(
         await gateway.slot.until(
             lambda: any("publishing on" in t for t in gateway.slot.texts[connected - 1 :])
         )
-        await gateway.settled()
-        async with peer_of(ejabberd, "reader") as reader:
+        async with peer_of(ejabberd, "reader") as reader, asyncio.timeout(DEADLINE_S):
+            while await _item_ids(reader) != ITEMS:
+                await gateway.settled()
             stored = await reader.stored(NODE)
-    assert set(stored) == ITEMS
     assert field(stored["3303/0"], "5700") == "24.5"
