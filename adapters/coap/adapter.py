@@ -28,7 +28,7 @@ from adapters.coap.streams import Streams
 from adapters.coap.tcp import Tcp
 from adapters.coap.tcp import bind as bind_tcp
 from adapters.coap.udp import UdpSocket
-from gateway.checks import Finding, listener, secret_file
+from gateway.checks import Finding, Severity, listener, secret_file
 from gateway.errors import AdapterError
 from gateway.events import Change, DeviceChanged, Event, Removed
 from gateway.listen import Listen, parse_listen
@@ -137,13 +137,19 @@ class Coap:
 
     @staticmethod
     async def check(section: CoapSection, _: Registry) -> Sequence[Finding]:
-        """Whether each address is free, and OSCORE's keys are nobody else's."""
+        """Whether addresses are free, interfaces there, and OSCORE's keys nobody else's."""
         keys = sorted(section.oscore.glob("*/*.json")) if section.oscore else ()
         streams = (*section.listen_tcp, *section.listen_ws)
+        interfaces = {name for _, name in socket.if_nameindex()}
         return [
             *(listener("coap", *parse_listen(text), socket.SOCK_DGRAM) for text in section.listen),
             *(listener("coap", *parse_listen(text), socket.SOCK_STREAM) for text in streams),
             *(finding for file in keys for finding in secret_file("coap", file)),
+            *(
+                Finding(Severity.WARNING, "coap", f"multicast: there is no interface {name} now")
+                for name in section.multicast
+                if name not in interfaces
+            ),
         ]
 
     async def run(self) -> None:

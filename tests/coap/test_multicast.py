@@ -9,12 +9,12 @@ import pytest
 from pydantic import ValidationError
 
 from adapters.coap import multicast
-from adapters.coap.adapter import CoapSection
+from adapters.coap.adapter import Coap, CoapSection
 from adapters.coap.datagram import Datagram, Type, decode, encode
 from adapters.coap.messages import Code, Option
 from adapters.coap.multicast import understood
 from adapters.coap.udp import ALL_NODES, ALL_NODES_6
-from tests.coap.conftest import Serve
+from tests.coap.conftest import BUILTIN, Serve
 from tests.coap.network import CLIENT, CLIENT_LINK, GATEWAY, GATEWAY_6, GATEWAY_LINK, Network
 from tests.coap.peers import PATIENCE_S, coap_client, option
 
@@ -33,6 +33,13 @@ def test_it_is_off_until_an_interface_is_named_and_wants_an_open_address() -> No
     assert CoapSection().multicast == ()
     with pytest.raises(ValidationError, match="open listen to the network"):
         CoapSection(multicast=("eth0",))
+
+
+async def test_check_names_an_interface_that_is_not_there() -> None:
+    section = CoapSection(listen=("0.0.0.0:0",), multicast=("lo", "absent0"))
+    findings = [finding.text for finding in await Coap.check(section, BUILTIN)]
+    assert "multicast: there is no interface absent0 now" in findings
+    assert not any("lo now" in text for text in findings)
 
 
 @pytest.mark.parametrize(
