@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 LIVE_SHARE = 20
 """While live values wait, so many of them go before the next pack of the past."""
 
+WINDOW = 4_000
+"""Changes that are read before they are sorted into packs, 1 MB; after a kill they come again."""
+
 LONGEST_REST_S = 5.0
 """A rest after each pack as long as it took: half of the line at most is for the past."""
 
@@ -54,7 +57,7 @@ class Replay:
             while not self._delivery.behind:
                 await self._something_moved()
             place = self._delivery.place
-            entries, upto = await told_since(self._port, place.number)
+            entries, upto = await self._read_on(place.number)
             if upto == place.number:
                 self._caught_up()
                 continue
@@ -62,6 +65,18 @@ class Replay:
                 await self._tell(device, changes)
             self._delivery.replayed(upto, time.monotonic())
             self._port.reached(HISTORY, place.settled)
+
+    async def _read_on(self, number: int) -> tuple[Sequence[Entry], int]:
+        """The next changes, so many that the packs of each device become full."""
+        found: list[Entry] = []
+        upto = number
+        while len(found) < WINDOW:
+            entries, reached = await told_since(self._port, upto)
+            found += entries
+            if reached == upto:
+                break
+            upto = reached
+        return found, upto
 
     def _caught_up(self) -> None:
         self._delivery.caught_up()
