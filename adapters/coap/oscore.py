@@ -54,7 +54,7 @@ class Contexts:
             raise Recovery(problem.to_message()) from None
         except oscore.ReplayError:
             raise Refusal(Code.UNAUTHORIZED, "replay detected") from None
-        except (oscore.NotAProtectedMessage, oscore.DecodeError):
+        except (oscore.NotAProtectedMessage, oscore.DecodeError, IndexError):  # too short a value
             raise Refusal(Code.BAD_OPTION, "failed to decode COSE") from None
         except (oscore.ProtectionInvalid, error.Error, ValueError):
             raise Refusal(Code.BAD_REQUEST, "decryption failed") from None

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from aiocoap import Message, oscore
 from aiocoap.numbers.optionnumbers import OptionNumber
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from adapters.coap.datagram import Datagram, Type, decode, encode
@@ -209,6 +209,7 @@ def test_a_folder_that_holds_no_context_is_named(tmp_path: File) -> None:
         Contexts(tmp_path / "absent")
 
 
+@example(value=b"\x1d\x00\x00\x00\x00\x00", payload=b"", code=Code.POST)
 @given(
     st.binary(max_size=12),
     st.binary(max_size=40),
