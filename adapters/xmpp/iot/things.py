@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 MAX_PAST = 1_000
 """Changes of the past in one answer: who wants more asks again, from the last one on."""
 
+MAX_PAST_NODES = 50
+"""Nodes whose journal one request searches, object by object."""
+
 MAX_READOUTS = 16
 """Long answers under way, a part of each a second: a client asks for one at a time."""
 
@@ -107,6 +110,9 @@ class Things:
         self, query: Query, devices: Sequence[Device]
     ) -> Mapping[DeviceId, Sequence[Field]]:
         """What the journal has of the fields that are asked for, oldest first, within bounds."""
+        if len(devices) > MAX_PAST_NODES:
+            text = f"the past of at most {MAX_PAST_NODES} nodes at a time"
+            raise StanzaError("resource-constraint", "wait", text)
         port, left = self._control.port, MAX_PAST
         start, end = query.since or -math.inf, query.until or self._wall()
         found: dict[DeviceId, list[Field]] = {}
