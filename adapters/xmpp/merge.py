@@ -5,6 +5,7 @@ Pure. Duplicates are normal (XEP-0060 4.3: a service may send the last item agai
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -31,7 +32,7 @@ class View:
     """What a subscriber knows of several nodes."""
 
     def __init__(self) -> None:
-        self._records: dict[tuple[str, str], dict[str, Record]] = {}
+        self._records: dict[tuple[str, str], Mapping[str, Record]] = {}
         self._names = 0
 
     def apply(self, event: NodeEvent, now: float) -> Sequence[Update]:
@@ -47,7 +48,7 @@ class View:
 
     def _take(self, node: str, item: Item, now: float) -> Sequence[Update]:
         known = self._records.get((node, item.id), {})
-        said = {record.name: record for record in _records(item, now)}
+        said = _keyed(_records(item, now))
         if not said or _newest(said) < _newest(known):
             return []  # none of ours, or an older one that comes late
         if self._names + len(said) - len(known) > MAX_NAMES:
@@ -62,6 +63,12 @@ class View:
         known = self._records.pop((node, item), {})
         self._names -= len(known)
         return [Update(node, item, record, gone=True) for record in known.values()]
+
+
+def _keyed(records: Sequence[Record]) -> Mapping[str, Record]:
+    """The records by name; by name and time where a pack of the past has several of one name."""
+    times = Counter(record.name for record in records)
+    return {r.name if times[r.name] == 1 else f"{r.name} {r.time}": r for r in records}
 
 
 def _newest(records: Mapping[str, Record]) -> float:

@@ -52,6 +52,14 @@ def test_a_record_that_is_no_longer_in_its_item_is_gone() -> None:
     assert shown(updates) == ["gone", 2.0]
 
 
+def test_of_a_pack_of_the_past_every_record_is_shown_once() -> None:
+    view = View()
+    records = [Record(f"{BASE}5700", float(n), "Cel", T0 + n) for n in range(3)]
+    pack = Item("17", ET.fromstring(to_xml(records, BASE)))
+    assert shown(view.apply(Published("n/history", (pack,)), T0)) == [0.0, 1.0, 2.0]
+    assert shown(view.apply(Published("n/history", (pack,)), T0)) == []
+
+
 def test_what_is_not_senml_is_ignored() -> None:
     foreign = Item("x", ET.Element("{urn:other}tune"))
     assert shown(View().apply(Published("n", (foreign, Item("y", None))), T0)) == []
