@@ -233,8 +233,6 @@ class Site:
             origin=f"{said.client} at {remote.hostinfo}" if said else remote.hostinfo,
             secure=local or said is not None,
         )
-        if history.asked(request):
-            return await self._server.history(request)
-        if request.code == Code.GET:
+        if request.code == Code.GET and not history.asked(request):
             return self._server.read(request)
         return await self._server.command(request)

@@ -221,7 +221,9 @@ class Server:
     # --- commands ---
 
     async def command(self, request: Request) -> Response:
-        """Answers what is not a GET; returns when the devices have answered."""
+        """Answers what takes its time: all but a GET of the present; returns when it is done."""
+        if history.asked(request):
+            return await self.history(request)
         try:
             check_secure(request)
             whole = self._uploads.add(request)

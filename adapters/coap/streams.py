@@ -13,7 +13,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import replace
 
-from adapters.coap import datagram, frames
+from adapters.coap import datagram, frames, history
 from adapters.coap.datagram import Datagram, Type
 from adapters.coap.frames import Message
 from adapters.coap.messages import Code, Peer, Request, Response, refused
@@ -188,7 +188,8 @@ class Stream:
         except GatewayError as error:
             self._answer(message, refused(error))
             return
-        if request.code == Code.GET or (request.code == Code.FETCH and not request.block1):
+        at_once = request.code == Code.GET and not history.asked(request)
+        if at_once or (request.code == Code.FETCH and not request.block1):
             response = self._streams.server.read(request)
             response = self._streams.notifier.observe(
                 request, response, message.token, self.peer, confirmable=False

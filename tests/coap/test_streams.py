@@ -102,6 +102,15 @@ async def test_libcoap_reads_over_tcp_what_it_reads_over_udp(tcp: Served) -> Non
         assert over_tcp.out or over_tcp.code == "4.04"
 
 
+async def test_libcoap_gets_over_tcp_what_was_measured(tcp: Served, home: HubBench) -> None:
+    home.clock.advance(60)
+    home.say({Path(3303, 0, 5700): 22.5})
+    past = f"{VALUE}?from=1700000000&to=1700009999"
+    told = await coap_client(tcp.ports[1], past, "-A", "110", scheme="coap+tcp")
+    assert '"v":21.5' in told.out
+    assert '"v":22.5,"t":60' in told.out
+
+
 async def test_libcoap_writes_over_tcp(tcp: Served, home: HubBench) -> None:
     options = ("-m", "put", "-t", "0", "-e", "1")
     path = "/light/3311/0/5850"
