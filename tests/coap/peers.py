@@ -38,7 +38,7 @@ async def coap_client(
     """Runs libcoap's client once; `enter` as a Machine has it."""
     uri = f"{scheme}://{host}:{port}{path}"
     process = await asyncio.create_subprocess_exec(
-        *enter, "coap-client-notls", *options, "-B", "10", uri,
+        *enter, "coap-client-notls", "-B", "10", *options, uri,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     async with asyncio.timeout(30):

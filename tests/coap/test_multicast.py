@@ -184,10 +184,11 @@ async def test_repetitions_and_crowds_get_no_more_than_one_answer_each_and_a_bou
         asker.socket.close()
 
 
+@pytest.mark.usefixtures("at_once")
 async def test_libcoap_finds_the_gateway(network: Network, serve: Serve) -> None:
     with network.gateway.inside():
         await serve(listen=("0.0.0.0:5683", "[::]:5683"), multicast=(GATEWAY_LINK, "absent0"))
     query = "/.well-known/core?rt=oma.lwm2m"
     group = f"[{ALL_NODES_6}%{CLIENT_LINK}]"
-    found = await coap_client(5683, query, "-N", host=group, enter=network.client.enter)
+    found = await coap_client(5683, query, "-N", "-B", "2", host=group, enter=network.client.enter)
     assert 'rt="oma.lwm2m"' in found.out
