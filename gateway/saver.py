@@ -108,9 +108,11 @@ class Saver:
             self._prune_at = hub.monotonic() + PRUNE_INTERVAL_S
 
     async def _spare(self) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._thread, self._state.sync)
         if self._hub.monotonic() >= self._spare_at:
             self._spare_at = self._hub.monotonic() + SPARE_INTERVAL_S
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._state.spare)
+            await loop.run_in_executor(self._thread, self._state.spare)
 
     def _write(
         self,

@@ -1,7 +1,7 @@
 """The state database: what is kept for ever, and the last values. Nothing else touches disk.
 
-SQLite in WAL mode: a killed process loses nothing committed, a power cut at most the last
-seconds of values; who a device is, is synced before it is used.
+SQLite in WAL mode: a killed process loses nothing committed, a power cut the last seconds of
+values. Who a device is, is synced within half a second, what adapters remember at once.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ class StateDatabase:
         self.file = folder / FILE_NAME
         self._lock = threading.Lock()
         self._spared = False
+        self._synced = True
         with contextlib.ExitStack() as undo:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -69,8 +70,8 @@ class StateDatabase:
             return _load(self._db)
 
     def remember_device(self, device: Device, *, joined: bool) -> None:
-        self._spared = False
-        with self.commit() as db:
+        self._spared = self._synced = False
+        with self.commit(synced=False) as db:
             db.execute(
                 "INSERT INTO device VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
                 "prefix = excluded.prefix, name = excluded.name, adapter = excluded.adapter, "
@@ -79,8 +80,8 @@ class StateDatabase:
             )
 
     def remember_instance(self, device: DeviceId, object_id: int, key: str, number: int) -> None:
-        self._spared = False
-        with self.commit() as db:
+        self._spared = self._synced = False
+        with self.commit(synced=False) as db:
             db.execute("INSERT INTO instance VALUES (?, ?, ?, ?)", (device, object_id, key, number))
 
     def forget_device(self, device: DeviceId) -> None:
@@ -141,6 +142,18 @@ class StateDatabase:
                 copy.executemany(f"INSERT INTO {table} VALUES ({places})", rows)  # noqa: S608
             copy.commit()
             return copy.serialize()
+
+    def sync(self) -> None:
+        """Has who the devices are on the disk itself, if that changed since."""
+        if self._synced:
+            return
+        self._synced = True
+        try:
+            with self.commit() as db:  # whose sync takes with it what was committed before
+                db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        except StateError:
+            self._synced = False
+            raise
 
     def spare(self) -> None:
         """Writes who the devices are into the spare, if that changed since; StateError."""
