@@ -108,7 +108,7 @@ class JournalSection(Section):
     age: Duration = 604_800.0
     """How long a change is kept."""
     entries: Annotated[int, Field(ge=0, le=100_000_000)] = 1_000_000
-    """How many changes are kept, of all devices; a million take about 60 MB. 0 keeps none."""
+    """How many changes are kept, of all devices; a million take about 45 MB. 0 keeps none."""
 
 
 def _pattern(value: object) -> PathPattern:
