@@ -32,7 +32,7 @@ prefix = "{}"
 writable = true
 """
 
-RECOVERS_S = 120.0
+RECOVERS_S = 300.0
 LASTS_S = 1200.0
 """Half of it on an idle machine without KVM."""
 MOVES_S = 4.0

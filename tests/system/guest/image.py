@@ -45,6 +45,8 @@ TimeoutStartSec=infinity
     "etc/systemd/system/shell.service": """\
 [Unit]
 Description=A shell for the host
+After=network-online.target
+Wants=network-online.target
 [Service]
 StandardInput=tty-force
 StandardOutput=tty
@@ -92,7 +94,8 @@ def build(folder: Path, package: Path, config: str) -> Image:
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True)
     (root / "etc/border-gateway/gateway.toml").write_text(config)
     disk = folder / "disk"
-    subprocess.run(["mke2fs", "-qqF", "-t", "ext4", "-d", root, disk, f"{DISK_MB}M"], check=True)
+    made = ["mke2fs", "-qF", "-t", "ext4", "-d", root, disk, f"{DISK_MB}M"]
+    subprocess.run(made, check=True, stderr=subprocess.DEVNULL)
     (kernel,) = root.glob("boot/vmlinuz-*")
     (initrd,) = root.glob("boot/initrd.img-*")
     return Image(kernel, initrd, disk)

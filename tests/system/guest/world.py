@@ -81,11 +81,12 @@ class Bluetooth:
 
     async def take_controller_away(self) -> None:
         """The controller has no power: the modules notice that it is gone."""
-        for module in self.modules:
-            await module.hang_up()
         if self._controller and self._transport:
+            for module in self.modules:
+                await module.hang_up()
             self._link.remove_controller(self._controller)
             await self._transport.close()
+        self._controller = self._transport = None
 
     def devices(self) -> list[Device]:
         weather, meter = self.modules
