@@ -94,8 +94,8 @@ def build(folder: Path, package: Path, config: str) -> Image:
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True)
     (root / "etc/border-gateway/gateway.toml").write_text(config)
     disk = folder / "disk"
-    made = ["mke2fs", "-qF", "-t", "ext4", "-d", root, disk, f"{DISK_MB}M"]
-    subprocess.run(made, check=True, stderr=subprocess.DEVNULL)
+    made = ["mke2fs", "-qF", "-t", "ext4", "-d", str(root), str(disk), f"{DISK_MB}M"]
+    subprocess.run(made, check=True, stdout=subprocess.DEVNULL)
     (kernel,) = root.glob("boot/vmlinuz-*")
     (initrd,) = root.glob("boot/initrd.img-*")
     return Image(kernel, initrd, disk)
