@@ -68,29 +68,45 @@ def open_database(file: FilePath) -> sqlite3.Connection:
     spare; one that is missing or empty begins with the spare.
     """
     try:
-        db, is_new = _connect(file)
-        aside = None
-    except sqlite3.OperationalError as error:  # locked, full, not permitted
+        return _opened(file)
+    except sqlite3.Error as error:  # locked, full, not permitted
         raise StateError(
             f"{file}: {error}; is the disk full, or the file not writable for the daemon's user?"
         ) from error
+
+
+def _opened(file: FilePath) -> sqlite3.Connection:
+    aside = None
+    try:
+        db = _connect(file)
+    except sqlite3.OperationalError:  # not damaged
+        raise
     except sqlite3.DatabaseError as error:
         aside = _set_aside(file)
         log.error("%s is damaged (%s): set aside as %s", file, error, aside)
-        db, is_new = _connect(file)
+        db = _connect(file)
     spare = file.with_name(file.name + SPARE_END)
-    if is_new and (aside or spare.exists()):
-        try:
+    try:
+        if _is_empty(db):
             _begin_anew(db, aside, spare)
-        except BaseException:
-            db.close()
-            raise
+    except BaseException:
+        db.close()
+        raise
     return db
+
+
+def _is_empty(db: sqlite3.Connection) -> bool:
+    """Whether nobody has joined yet; also where a beginning was interrupted."""
+    sql = "SELECT NOT EXISTS (SELECT 1 FROM device) AND NOT EXISTS (SELECT 1 FROM instance)"
+    return bool(db.execute(sql).fetchone()[0])
 
 
 def _begin_anew(db: sqlite3.Connection, aside: FilePath | None, spare: FilePath) -> None:
     read = salvage(aside, BACKED_UP, db) if aside else 0
     spared = salvage(spare, SPARED, db)
+    db.commit()  # all of it or nothing
+    if not (aside or spared):
+        return
     devices = db.execute("SELECT count(*) FROM device").fetchone()[0]
     log.warning(
         "the state database begins anew with %d devices: %d rows are saved of the old one, %d of "
@@ -108,8 +124,7 @@ def _set_aside(file: FilePath) -> FilePath:
     return aside
 
 
-def _connect(file: FilePath) -> tuple[sqlite3.Connection, bool]:
-    """The database, and whether it is a new one."""
+def _connect(file: FilePath) -> sqlite3.Connection:
     db = sqlite3.connect(file, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
     try:
         db.execute("PRAGMA journal_mode = WAL")
@@ -127,7 +142,7 @@ def _connect(file: FilePath) -> tuple[sqlite3.Connection, bool]:
     except BaseException:
         db.close()
         raise
-    return db, not version
+    return db
 
 
 def newer(file: FilePath) -> StateError:

@@ -20,7 +20,10 @@ SPARED = ("device", "instance")
 
 
 def salvage(source: FilePath, tables: Sequence[str], into: sqlite3.Connection) -> int:
-    """Copies the rows that can be read, make sense and are not there yet; how many."""
+    """Copies the rows that can be read, make sense and are not there yet; how many.
+
+    Nothing is committed.
+    """
     saved = 0
     for table in tables:
         for row in _rows(source, table):
@@ -28,7 +31,6 @@ def salvage(source: FilePath, tables: Sequence[str], into: sqlite3.Connection) -
             with contextlib.suppress(sqlite3.IntegrityError):
                 sql = f"INSERT OR IGNORE INTO {table} VALUES ({places})"  # noqa: S608  (our names)
                 saved += into.execute(sql, row).rowcount
-    into.commit()
     return saved
 
 

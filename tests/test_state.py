@@ -6,6 +6,7 @@ from pathlib import Path as FilePath
 
 import pytest
 
+from gateway import database
 from gateway.database import MIGRATIONS
 from gateway.errors import StateError
 from gateway.events import Availability, Device, Resource, State
@@ -143,6 +144,23 @@ def test_devices_keep_their_prefixes_when_a_power_cut_leaves_no_database(
     assert (known.device, known.prefix) == (STATION, "weather")
     assert known.instances == {(3303, "id0"): 4}
     assert "begins anew with 1 devices" in caplog.text
+    state.close()
+
+
+def test_a_beginning_with_the_spare_that_was_interrupted_is_made_again(
+    tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_disk(*_: object) -> int:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    written(tmp_path)
+    (tmp_path / "state.db").write_bytes(bytes(40_960))
+    with monkeypatch.context() as disk:
+        disk.setattr(database, "salvage", full_disk)
+        with pytest.raises(StateError, match="is the disk full"):
+            StateDatabase(tmp_path)
+    state = StateDatabase(tmp_path)
+    assert [known.prefix for known in state.load()] == ["", "weather"]
     state.close()
 
 
