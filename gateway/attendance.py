@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from gateway.errors import StateError
@@ -119,7 +119,7 @@ class Attendance:
         for known in self._store.devices():
             since = known.availability.since + moved_s
             last_seen = known.last_seen
-            if last_seen is not None and self._of(known.id).heard_at >= self._started:
+            if last_seen is not None and self._of(known.id).heard_at > self._started:
                 last_seen += moved_s
             availability = replace(known.availability, since=since)
             self._store.put(replace(known, availability=availability, last_seen=last_seen))
@@ -129,7 +129,7 @@ class Attendance:
     def restore(self, known: Device) -> None:
         """Takes over when an earlier life has last seen a device, and what it has learned."""
         silent_s = max(0.0, self._wall() - known.last_seen) if known.last_seen else 0.0
-        at = self._monotonic() - silent_s
+        at = self._started - silent_s  # never in this life, whatever the wall clock says
         interval_s, sleeps = self._learned.get(known.id, (0.0, False))
         self._presences[known.id] = Presence(at, at, interval_s, sleeps)
 
@@ -165,6 +165,10 @@ class Attendance:
         self._saved_at = now
         seen, self._seen = self._seen, set()
         return [known for device in seen if (known := self._store.device(device))]
+
+    def keep_seen(self, seen: Iterable[Device]) -> None:
+        """Takes back what could not be saved."""
+        self._seen.update(device.id for device in seen)
 
     def forget(self, device: DeviceId) -> None:
         """The device is bridged no more."""

@@ -93,6 +93,7 @@ class Saver:
             await loop.run_in_executor(self._thread, self._write, values, seen, batch)
         except (StateError, asyncio.CancelledError):
             self._hub.values.keep_unsaved(values)
+            self._hub.attendance.keep_seen(seen)
             raise
         self._hub.journal.saved(batch)
 

@@ -70,8 +70,8 @@ class StateDatabase:
             return _load(self._db)
 
     def remember_device(self, device: Device, *, joined: bool) -> None:
-        self._spared = self._synced = False
         with self.commit(synced=False) as db:
+            self._spared = self._synced = False  # under the lock: the saver may be at it
             db.execute(
                 "INSERT INTO device VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
                 "prefix = excluded.prefix, name = excluded.name, adapter = excluded.adapter, "
@@ -80,13 +80,13 @@ class StateDatabase:
             )
 
     def remember_instance(self, device: DeviceId, object_id: int, key: str, number: int) -> None:
-        self._spared = self._synced = False
         with self.commit(synced=False) as db:
+            self._spared = self._synced = False
             db.execute("INSERT INTO instance VALUES (?, ?, ?, ?)", (device, object_id, key, number))
 
     def forget_device(self, device: DeviceId) -> None:
-        self._spared = False
         with self.commit() as db:
+            self._spared = False
             db.execute("DELETE FROM device WHERE id = ?", (device,))
             db.execute("DELETE FROM instance WHERE device = ?", (device,))
             db.execute("DELETE FROM value WHERE device = ?", (device,))

@@ -189,9 +189,13 @@ def test_seen_devices_go_to_disk_once_a_minute_though_they_say_nothing_new(
     bench.join()
     assert bench.hub.attendance.take_seen() == []
     bench.clock.advance(60)
-    assert [d.id for d in bench.hub.attendance.take_seen()] == [STATION]
+    seen = bench.hub.attendance.take_seen()
+    assert [d.id for d in seen] == [STATION]
     bench.clock.advance(60)
     assert bench.hub.attendance.take_seen() == []
+    bench.hub.attendance.keep_seen(seen)  # the disk was full
+    bench.clock.advance(60)
+    assert bench.hub.attendance.take_seen() == seen
 
 
 def test_a_jump_of_the_wall_clock_changes_no_state(bench: HubBench) -> None:

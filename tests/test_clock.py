@@ -1,5 +1,6 @@
 """A machine whose clock is not set yet: what is measured then is marked, and corrected later."""
 
+from dataclasses import replace
 from pathlib import Path as FilePath
 
 import pytest
@@ -11,7 +12,7 @@ from gateway.journal import Journal
 from gateway.model import Path
 from gateway.policy import Rules
 from gateway.state import StateDatabase
-from tests.fakes import STATION, Clock, HubBench, restarted
+from tests.fakes import REMEMBERED, STATION, Clock, HubBench, restarted
 
 TEMPERATURE, OTHER = Path(3303, 0, 5700), Path(3303, 1, 5700)
 YEARS = 1e8
@@ -26,6 +27,7 @@ def of(bench: HubBench, path: Path = TEMPERATURE) -> Resource:
 def test_when_the_clock_is_set_the_times_before_are_corrected_and_told(clock: Clock) -> None:
     clock.is_set = False
     bench = HubBench(clock)
+    clock.advance(1)
     bench.join()
     bench.say({TEMPERATURE: 20.5})
     measured = clock.wall()
@@ -43,6 +45,18 @@ def test_when_the_clock_is_set_the_times_before_are_corrected_and_told(clock: Cl
     assert device.last_seen == device.availability.since == measured + YEARS
     bench.say({TEMPERATURE: 21.0})
     assert of(bench).time == clock.wall()
+
+
+def test_when_an_earlier_life_saw_a_device_needs_no_correction(clock: Clock) -> None:
+    clock.is_set = False
+    last_seen = clock.wall() + YEARS - 60
+    bench = restarted(clock, Rules(), replace(REMEMBERED, last_seen=last_seen))
+    clock.jump(YEARS)
+    clock.is_set = True
+    bench.hub.tick()
+    device = bench.north.device_by_id(STATION)
+    assert device
+    assert device.last_seen == last_seen
 
 
 async def test_the_journal_is_corrected_too_and_nothing_of_it_pruned_meanwhile(
