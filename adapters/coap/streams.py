@@ -47,8 +47,14 @@ IDLE_S = 600.0
 LOOK_S = 5.0
 """How often the two above are looked for."""
 
-KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 20, "TCP_KEEPCNT": 3}
-"""A client that vanished without a word while it observes is noticed after two minutes."""
+KEEPALIVE = {
+    "TCP_KEEPIDLE": 60,
+    "TCP_KEEPINTVL": 20,
+    "TCP_KEEPCNT": 3,
+    "TCP_USER_TIMEOUT": 120_000,
+}
+"""A client that vanished without a word while it observes is noticed after two minutes, as is one
+that takes nothing of what waits for it: it could never be closed."""
 
 
 class Streams:
@@ -90,7 +96,7 @@ class Streams:
         self.notifier.observers.unreachable(stream.peer)
 
     def run(self, stream: Stream, message: Datagram, request: Request) -> None:
-        """Has a command carried out, also if the client does not wait for the answer."""
+        """Has what takes a while carried out, also if the client does not wait for the answer."""
         task = asyncio.create_task(stream.carry_out(message, request))
         self._commands.add(task)
         task.add_done_callback(self._commands.discard)
@@ -207,10 +213,12 @@ class Stream:
         return replace(request, origin=peer_name(self.peer))
 
     async def carry_out(self, message: Datagram, request: Request) -> None:
-        """Carries out a command and answers it."""
+        """Carries out a command, or asks the journal, and answers."""
+        server = self._streams.server
+        do = server.history if history.asked(request) else server.command
         self._commands += 1
         try:
-            self._answer(message, await self._streams.server.command(request))
+            self._answer(message, await do(request))
         finally:
             self._commands -= 1
 

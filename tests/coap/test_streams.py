@@ -155,6 +155,38 @@ async def test_an_observation_ends_with_its_connection(tcp: Served, home: HubBen
         assert (await another.receive()).token == b"b"
 
 
+async def test_the_past_is_told_over_a_stream_too(tcp: Served, home: HubBench) -> None:
+    home.say({Path(3303, 0, 5700): 22.5}, STATION)
+    query = (Option.URI_QUERY, b"from=1500000000")
+    async with client(tcp) as one:
+        one.send(Code.GET, VALUE, query, accept(110), token=b"h")
+        answer = await one.receive()
+    assert (answer.code, answer.token) == (Code.CONTENT, b"h")
+    assert b"22.5" in answer.tail
+
+
+async def test_who_takes_nothing_any_more_is_let_go_of_in_the_end(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "LOOK_S", 0.01)
+    monkeypatch.setattr(streams, "IDLE_S", 0.2)
+    monkeypatch.setattr(streams, "MAX_CLIENTS", 1)
+    monkeypatch.setattr("adapters.coap.tcp.MAX_BACKLOG", 1 << 30)
+    monkeypatch.setitem(streams.KEEPALIVE, "TCP_USER_TIMEOUT", 100)
+    served = await serve(listen_tcp=(HERE,))
+    async with client(served) as greedy:
+        greedy.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        for _ in range(20_000):  # more than what the kernel holds for it
+            greedy.send(Code.GET, "/.well-known/core")
+        await greedy.writer.drain()
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                with suppress(EOFError, OSError):
+                    async with client(served):
+                        break
+                await asyncio.sleep(0.1)
+
+
 async def test_signals_are_answered(tcp: Served) -> None:
     async with client(tcp) as one:
         one.send(frames.PING, token=b"p")
