@@ -29,8 +29,12 @@ KEPT_OCTETS = 16 * 1024 * 1024
 """Of bodies that are being fetched; a list of thousands of devices has one or two million."""
 
 
+KEPT_ANSWERS = 1_024
+"""However short they are: anybody can ask for what is nowhere by a thousand names. 5 MB of keys."""
+
+
 class Kept:
-    """Answers by key, at most so many octets of them; the one that was kept last stays anyway."""
+    """Answers by key, at most KEPT_ANSWERS and so many octets; the last one stays anyway."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -46,7 +50,9 @@ class Kept:
         former = self._answers.pop(key, None)
         self._answers[key] = answer
         self._octets += len(answer.payload) - (len(former.payload) if former else 0)
-        while self._octets > self._limit and len(self._answers) > 1:
+        while len(self._answers) > 1 and (
+            self._octets > self._limit or len(self._answers) > KEPT_ANSWERS
+        ):
             self._octets -= len(self._answers.popitem(last=False)[1].payload)
 
     def clear(self) -> None:

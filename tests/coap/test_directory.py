@@ -1,5 +1,8 @@
 """All links, block by block: one body for each client, whatever happens meanwhile."""
 
+import pytest
+
+from adapters.coap import blocks
 from adapters.coap.blocks import Kept
 from adapters.coap.messages import Block, Code, Request, Response
 from adapters.coap.server import Server
@@ -50,6 +53,14 @@ def test_a_transfer_goes_on_after_a_restart_unless_the_list_changed(home: HubBen
     change(home, again, 9)
     other = block(again, 1, "client")
     assert other.etag != before.etag  # the client sees that it must begin again
+
+
+def test_what_selects_nothing_is_not_kept_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "KEPT_ANSWERS", 3)
+    kept = Kept(100)
+    for number in range(5):
+        kept.put(number, Response(Code.CONTENT))
+    assert [kept.get(number) is not None for number in range(5)] == [False, False, True, True, True]
 
 
 def test_filtered_lists_are_transferred_alike(home: HubBench) -> None:
