@@ -7,6 +7,7 @@ here without aiocoap's wrapper of sites, which would want a library for EDHOC as
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from adapters.coap.datagram import Datagram, encode
 from adapters.coap.messages import Code, Option, Refusal
 from adapters.coap.secured import Recovery, Unprotected, options_of
 from gateway.errors import AdapterError
+
+log = logging.getLogger(__name__)
 
 NEEDED = frozenset({"sender-id", "recipient-id", "secret"})
 """What a context must say, as text or as hexadecimal digits."""
@@ -39,8 +42,11 @@ class Contexts:
 
     def close(self) -> None:
         """Notes on disk what was said, so that nothing can be said twice after a restart."""
-        for context in self._contexts.values():
-            context._destroy()
+        for client, context in self._contexts.items():
+            try:
+                context._destroy()
+            except OSError as problem:  # then the client is challenged once more
+                log.warning("the counters of %s cannot be saved: %s", client, problem.strerror)
         self._contexts.clear()
 
     def take(self, datagram: Datagram) -> Unprotected:
@@ -58,6 +64,10 @@ class Contexts:
             raise Refusal(Code.BAD_OPTION, "failed to decode COSE") from None
         except (oscore.ProtectionInvalid, error.Error, ValueError):
             raise Refusal(Code.BAD_REQUEST, "decryption failed") from None
+        except OSError as problem:
+            context.replay_window_persisted = True  # still, on disk: the next request tries again
+            text = f"counters cannot be saved: {problem.strerror}"
+            raise Refusal(Code.INTERNAL_SERVER_ERROR, text) from None
 
         def protect(answer: Message) -> Message:
             return context.protect(answer, identifiers)[0]

@@ -201,6 +201,26 @@ async def test_a_stopped_gateway_lets_go_of_the_keys_and_notes_what_was_said(
     contexts.close()
 
 
+async def test_nothing_is_done_while_counters_cannot_be_saved(keys: File, tmp_path: File) -> None:
+    phone = oscore.FilesystemSecurityContext(str(write_context(tmp_path / "phone", "02", "01")))
+
+    def request() -> Datagram:
+        message, _ = phone.protect(Message(code=Code.GET, uri_path=["light"]))
+        return decode(encode(as_datagram(message)))
+
+    contexts = Contexts(keys)
+    sent = request()
+    away = (keys / "phone").rename(tmp_path / "away")
+    for _ in range(2):
+        with pytest.raises(Refusal, match="counters cannot be saved") as refused:
+            contexts.take(sent)
+        assert refused.value.code == Code.INTERNAL_SERVER_ERROR
+        sent = request()
+    away.rename(keys / "phone")
+    assert contexts.take(sent).client == "phone"
+    contexts.close()
+
+
 def test_a_folder_that_holds_no_context_is_named(tmp_path: File) -> None:
     (tmp_path / "keys" / "phone").mkdir(parents=True)
     with pytest.raises(AdapterError, match="context: no recipient-id, secret, sender-id"):
