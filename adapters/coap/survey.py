@@ -226,7 +226,11 @@ _READERS: Mapping[int, _Read] = {
 
 def check_uri(uri: str) -> str:
     """Scheme and host of a URI that can be looked at; Unanswered says what is wrong with it."""
-    parts = urlsplit(uri)
+    try:
+        parts = urlsplit(uri)
+        _ = parts.port
+    except ValueError as fault:
+        raise Unanswered(f"{printable(uri)!r} is no URI: {fault}") from None
     if parts.scheme not in SCHEMES or not _HOST.fullmatch(parts.netloc):
         wanted = ", ".join(f"{scheme}://" for scheme in SCHEMES)
         raise Unanswered(f"{printable(uri)!r} is not a URI that begins with one of {wanted}")

@@ -114,3 +114,7 @@ async def test_who_does_not_answer_or_cannot_be_asked_is_an_error_of_its_own() -
     status, _, err = await validate("127.0.0.1")
     assert status == 2
     assert "coap://" in err
+    for broken in ("coap://[::1", "coap://127.0.0.1:99999"):
+        status, out, err = await validate(broken)
+        assert (status, out, err.count("\n")) == (2, "", 1)
+        assert f"{broken!r} is no URI" in err
