@@ -126,7 +126,7 @@ class Publisher:
     async def run(self, pubsub: Pubsub) -> None:
         """Sends what waits and what comes, until the session is lost."""
         self._address = pubsub.address
-        self._port.status(_connected(pubsub))
+        self._port.status(connected(pubsub))
         self._queue.session_lost(time.monotonic())
         self.delivery.lost(time.monotonic())
         self._told.clear()
@@ -235,7 +235,7 @@ class Publisher:
         self._port.count("xmpp_items_published")
         if self._blocked:
             self._blocked = False
-            self._port.status(_connected(pubsub))
+            self._port.status(connected(pubsub))
 
     async def _something_to_do(self) -> None:
         self._wake.clear()
@@ -388,5 +388,6 @@ def _said(key: Key, pack: Pack) -> str | None:
     return payload.said(pack) if described else None
 
 
-def _connected(pubsub: Pubsub) -> str:
+def connected(pubsub: Pubsub) -> str:
+    """The adapter's status while all is well."""
     return f"connected as {pubsub.account}, publishing on {pubsub.service}"

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from adapters.xmpp import payload
 from adapters.xmpp.errors import NoAnswer, StanzaError
 from adapters.xmpp.payload import Pack
-from adapters.xmpp.publisher import FORBIDDEN_PAUSE_S, HISTORY, Publisher
+from adapters.xmpp.publisher import FORBIDDEN_PAUSE_S, HISTORY, Publisher, connected
 from adapters.xmpp.pubsub import FORBIDDEN, Kind, Pubsub, forbidden
 from adapters.xmpp.pubsub import HISTORY as HISTORY_NODE
 from gateway.errors import StateError
@@ -127,7 +127,7 @@ async def insist(
 
     What it refuses for good is logged, counted and left out.
     """
-    node, pause_s = place[0], FIRST_PAUSE_S
+    node, pause_s, is_blocked = place[0], FIRST_PAUSE_S, False
     while True:
         try:
             await pubsub.ensure(*place)
@@ -140,12 +140,14 @@ async def insist(
                 pubsub.forget(node)
             elif error.condition in FORBIDDEN:
                 port.status(forbidden(pubsub, error), well=False)
-                pause_s = FORBIDDEN_PAUSE_S
+                pause_s, is_blocked = FORBIDDEN_PAUSE_S, True
             elif error.type == "modify":
                 port.count("xmpp_items_refused")
                 log.error("%s %s is left out, the server refuses it: %s", node, item, error)
                 return
         else:
+            if is_blocked:
+                port.status(connected(pubsub))
             return
         log.debug("%s %s is sent again in %.0f s: %s", node, item, pause_s, reason)
         await asyncio.sleep(pause_s)

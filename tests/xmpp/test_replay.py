@@ -284,6 +284,24 @@ async def test_a_history_that_is_refused_for_a_while_or_deleted_loses_nothing(
     assert [value for _, _, value in firsts(past.history())] == [f"{n}.0" for n in range(130)]
 
 
+async def test_a_history_that_was_forbidden_and_is_not_any_more_is_well(
+    past: Past, bench: HubBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replay, "FORBIDDEN_PAUSE_S", 0.02)
+    tasks = past.start()
+    await past.until_caught_up()
+    await stop(tasks)
+    number = bench.hub.journal._last + 1
+    for value in range(2):
+        bench.say({VALUE: float(value)})
+        past.absorb()
+    past.memory.faults[str(number)] = StanzaError("forbidden", "auth")
+    tasks = past.start()
+    await past.until_caught_up()
+    await stop(tasks)
+    assert [text.partition(" ")[0] for text in past.slot.texts[-2:]] == ["memory", "connected"]
+
+
 async def test_of_a_device_that_is_forgotten_meanwhile_no_history_is_made(
     past: Past, bench: HubBench
 ) -> None:
