@@ -21,9 +21,6 @@ from gateway.registry import Registry
 
 SECTION = "lowpan"
 
-SERVICE_GROUPS = {"dialout"}
-"""What the unit file gives besides the user's own groups (SupplementaryGroups)."""
-
 _ANY_BAUDRATE = 115_200
 _RENUMBERED = ("/dev/ttyUSB", "/dev/ttyACM")
 
@@ -84,7 +81,7 @@ def _missing_group(path: str) -> str:
     except (KeyError, OSError):  # not installed as a service
         return ""
     groups = os.getgrouplist(SERVICE_USER, user.pw_gid)
-    may = port.st_gid in groups or group in SERVICE_GROUPS or port.st_mode & stat.S_IWOTH
+    may = port.st_gid in groups or port.st_mode & stat.S_IWOTH
     return "" if may else group
 
 

@@ -181,7 +181,8 @@ class Things:
             except CommandError as error:
                 if not done:
                     raise
-                log.info("%s: %s is not set like %s: %s", asker, device.id, done, error)
+                who = asker.partition("/")[0]
+                log.info("xmpp %s: %s is not set like %s: %s", who, device.id, done, error)
                 break
             done.append(device.id)
         return parameters.response(space, done, (parameter.name for parameter in wanted))
