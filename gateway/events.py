@@ -85,13 +85,6 @@ class Resource:
         return None if self.untimed else self.at
 
 
-class Cause(Enum):
-    """Why a change is announced."""
-
-    VALUE = "value"
-    HEARTBEAT = "heartbeat"
-
-
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A change in the journal, as it was told. `at` is Unix seconds to the millisecond.
@@ -118,7 +111,6 @@ class Change:
 
     device: DeviceId
     path: Path
-    cause: Cause = Cause.VALUE
     entry: Entry | None = field(default=None, compare=False)
 
     @property

@@ -63,9 +63,6 @@ class Redactor:
             case _:
                 return value
 
-    def _of(self, key: str, value: object) -> object:
-        return REDACTED if _PRIVATE.search(key) and value else self.value(value)
-
     def text(self, text: str) -> str:
         """A text, with all addresses in it replaced."""
         text = _JID.sub(self._account, text)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gateway.events import Cause
 from gateway.model import DeviceId, Path, Value
 from gateway.policy import ReportRule
 
@@ -30,20 +29,20 @@ class Reporter:
 
     def decide(
         self, device: DeviceId, path: Path, value: Value | None, rule: ReportRule, now: float
-    ) -> Cause | None:
-        """Why the reading is worth telling now (monotonic seconds), or None."""
+    ) -> bool:
+        """Whether the reading is worth telling now (monotonic seconds)."""
         told = self._told.setdefault(device, {}).get(path)
         if told is None:
             self.told(device, path, value, now)
-            return Cause.VALUE
+            return True
         differs = _differs(told.value, value, rule.deadband)
         if differs and now - told.at < rule.min_interval_s:
             self._held[device, path] = told.at + rule.min_interval_s
-            return None
+            return False
         if not differs and ((device, path) in self._held or now - told.at < rule.max_interval_s):
-            return None
+            return False
         self.told(device, path, value, now)
-        return Cause.VALUE if differs else Cause.HEARTBEAT
+        return True
 
     def due(self, now: float) -> list[tuple[DeviceId, Path]]:
         """The held-back resources whose interval has ended; tell their newest values now."""

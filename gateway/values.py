@@ -155,7 +155,7 @@ class Values:
     def _is_worth_telling(self, reading: Reading) -> bool:
         device, path = reading.device, reading.path
         rule, now = self._rules().report_rule(device, path), self._clock.monotonic()
-        return self._reporter.decide(device, path, reading.value, rule, now) is not None
+        return self._reporter.decide(device, path, reading.value, rule, now)
 
     def _recorded(self, reading: Reading, *, changed: bool = True) -> Change:
         """The change that a reading is, kept in the journal if a device said it."""
