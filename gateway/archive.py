@@ -38,8 +38,9 @@ READ_TIMEOUT_S = 10.0
 
 _FOUND = (
     "SELECT number, device, path, at_ms, value, changed "
-    "FROM journal JOIN series ON series.id = series"
+    "FROM journal JOIN series ON series.id = series AND json_valid(value)"
 )
+"""An entry that an old SD card garbled is lost alone."""
 
 _DELETE_OLDEST = (
     "DELETE FROM journal WHERE number IN (SELECT number FROM journal ORDER BY number LIMIT ?)"

@@ -349,6 +349,17 @@ async def test_a_full_disk_loses_nothing_that_memory_can_hold_and_no_more_is_hel
     assert numbers == [1, *range(4, 304)]
 
 
+async def test_an_entry_that_an_old_disk_garbled_is_lost_alone(disk: Disk) -> None:
+    for number in range(4):
+        disk.say(number, T0 + number)
+    disk.save()
+    with disk.state.commit() as db:
+        db.execute("UPDATE journal SET value = '{' WHERE number = 2")
+    assert await disk.values() == [0, 2, 3]
+    told, upto = await disk.journal.since(0, 2)
+    assert ([e.number for e in told], upto) == ([1, 3], 3)
+
+
 async def test_an_unreadable_journal_is_a_clear_error(disk: Disk) -> None:
     with disk.state.commit() as db:
         db.execute("DROP TABLE journal")
