@@ -19,7 +19,7 @@ from typing import Any
 
 from gateway import __version__
 from gateway.bundle import DEVICES, FORMAT, MAX_OBJECTS, MAX_PART, OBJECTS, REPORT
-from gateway.client import ANSWER_TIMEOUT_S, talk
+from gateway.client import ANSWER_TIMEOUT_S, HungUp, talk
 from gateway.config import Config, load
 from gateway.ddf import MAX_FILE_OCTETS
 from gateway.errors import ConfigError, GatewayError, StateError
@@ -96,7 +96,9 @@ def _text(value: object) -> str:
 def _daemon(socket_file: FilePath) -> tuple[dict[str, Any], Sequence[str], Sequence[Any]]:
     """What the daemon says of itself, its last log lines, its devices as far as there is room."""
     answers = talk(socket_file, {"do": "diagnostics"}, ANSWER_TIMEOUT_S)
-    now, log = next(answers), next(answers)
+    now, log = next(answers, None), next(answers, None)
+    if now is None or log is None:
+        raise HungUp
     now["strangers"] = now["strangers"][:MAX_STRANGERS]
     now["bridged"] = sum(bool(device["adapter"]) for device in now.pop("devices"))
     return now, log, _fitting(answers)

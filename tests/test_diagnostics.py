@@ -1,12 +1,15 @@
 """The bundle for a bug report: what is in it, what is not, and that it plays again."""
 
 import json
+import socket
+import threading
 import zipfile
 from pathlib import Path as FilePath
 
 import pytest
 
 from gateway import bundle
+from gateway.diagnostics import collect
 from gateway.errors import GatewayError
 from gateway.events import State
 from gateway.model import Path
@@ -85,6 +88,22 @@ def test_without_a_daemon_the_bundle_says_what_is_missing(tmp_path: FilePath) ->
     assert "missing: how devices and adapters are: no daemon runs at" in told
     assert {"report.json", "configuration.json", "check.json", "log.json"} <= parts.keys()
     assert bundle.devices(tmp_path / "report.zip", Registry.builtin()) == []
+
+
+def test_a_daemon_that_ends_meanwhile_is_said_to(tmp_path: FilePath) -> None:
+    def hang_up() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65_536)
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "socket"))
+        listener.listen()
+        daemon = threading.Thread(target=hang_up)
+        daemon.start()
+        parts = collect(tmp_path / "none.toml", tmp_path, tmp_path / "socket")
+        daemon.join()
+    assert "the daemon ended the connection" in parts["report.json"]
 
 
 def test_what_a_daemon_left_behind_is_in_the_bundle(daemon: Daemon, tmp_path: FilePath) -> None:

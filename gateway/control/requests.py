@@ -176,8 +176,8 @@ class Requests:
             f"{_time(line.at)} {line.level} {line.module}: {line.text}" for line in TAIL.since(0)
         ]
         for device in self._hub.store.devices():
-            if device.prefix:
-                yield self._device(device.prefix)
+            if device.prefix and device.id in self._hub.store:  # it may have gone meanwhile
+                yield self._device(device.id)
                 await asyncio.sleep(0)  # others have their turn
 
     async def _backup(self) -> AsyncGenerator[object, None]:
