@@ -50,7 +50,10 @@ class Tail(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keeps a record as one printable line; of an exception only what it says."""
-        text = " ".join(record.getMessage().splitlines())
+        try:
+            text = " ".join(record.getMessage().splitlines())
+        except (TypeError, ValueError, LookupError):  # a library's mistake must not end its caller
+            text = str(record.msg)
         if record.exc_info and (error := record.exc_info[1]):
             text += f" ({type(error).__name__}: {error})"
         self._number += 1

@@ -66,6 +66,11 @@ def tail() -> Iterator[Tail]:
     logging.getLogger("gateway.hub").removeHandler(tail)
 
 
+def test_a_line_that_a_library_formats_wrongly_ends_nobody(tail: Tail) -> None:
+    tail.handle(logging.makeLogRecord({"msg": "%d devices", "args": ("many",)}))
+    assert [line.text for line in tail.since(0)] == ["%d devices"]
+
+
 def test_the_end_of_the_log_is_kept_as_printable_lines_that_do_not_grow(tail: Tail) -> None:
     hub = logging.getLogger("gateway.hub")
     hub.warning("two\nlines, \x1b[31mred\x00 %s", "x" * 1_000)
