@@ -68,8 +68,9 @@ class CoapSection(Section):
     enabled_by_default = True
 
     listen: Annotated[tuple[Listen, ...], Field(min_length=1)] = ("127.0.0.1:5683", "[::1]:5683")
-    """Where to listen. "0.0.0.0:5683" and "[::]:5683" let the whole network read; only this
-    machine can write, over its own addresses, and who has a key (oscore)."""
+    """Where to listen. "0.0.0.0:5683" and "[::]:5683" let the whole network read; to write
+    there takes a key (oscore). Without one only this machine can, over a loopback address listed
+    here: name the network's address beside it, since 0.0.0.0 would take its port."""
 
     listen_tcp: tuple[Listen, ...] = Field((), examples=[["127.0.0.1:5683", "[::1]:5683"]])
     """Where to serve CoAP over TCP (coap+tcp://), for networks that do not let UDP through."""
@@ -272,5 +273,7 @@ def _describe(sockets: Collection[UdpSocket | Streams], keys: Keys | None) -> st
     names = " and ".join(socket.name for socket in sockets)
     if all(socket.local for socket in sockets):
         return f"listens on {names}, for this machine only; [coap] listen opens it to the network"
-    writers = "who has a key" if keys else "only this machine"
-    return f"listens on {names}; whoever reaches these can read, {writers} can write"
+    writers = [f"this machine over {socket.name}" for socket in sockets if socket.local]
+    writers += ["who has a key"] if keys else []
+    who = " and ".join(writers) or "nobody"
+    return f"listens on {names}; whoever reaches these can read, {who} can write"

@@ -116,3 +116,13 @@ async def test_what_is_gone_is_gone_at_once(home: HubBench, serve: Serve) -> Non
     assert (await peer.ask("/weather/3303/0/5700")).code == Code.NOT_FOUND
     home.hub.forget(STATION)
     assert (await peer.ask("/weather/3/0/0")).code == Code.NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    ("listen", "who"), [(("0.0.0.0:0",), "nobody"), (("0.0.0.0:0", "[::1]:0"), "this machine over")]
+)
+async def test_the_status_says_who_can_write(
+    serve: Serve, listen: tuple[str, ...], who: str
+) -> None:
+    served = await serve(listen=listen)
+    assert f"can read, {who}" in served.status
