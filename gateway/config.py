@@ -87,7 +87,7 @@ def parse(text: str) -> Config:
             continue
         try:
             adapter: type[Adapter] = points[name].load()
-        except ImportError as error:
+        except (ImportError, AttributeError) as error:
             faults.append(f"[{name}]: this adapter cannot be loaded: {error}")
             continue
         if section := _section(adapter.Config, name, content, faults):

@@ -7,7 +7,6 @@ loses power while it writes seldom damages both.
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path as FilePath
@@ -63,18 +62,3 @@ def _sensible(table: str, row: tuple[Any, ...]) -> bool:
                 return False
     except ValueError:
         return False
-
-
-def write_spare(file: FilePath, content: bytes) -> None:
-    """Replaces the spare, so that at each moment there is a whole one; OSError if it cannot be."""
-    new = file.with_name(f"{file.name}.new")
-    with new.open("wb") as spare:
-        spare.write(content)
-        spare.flush()
-        os.fsync(spare.fileno())
-    new.rename(file)
-    folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

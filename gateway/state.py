@@ -16,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path as FilePath
 
+from gateway import private_file
 from gateway.database import (
     BACKED_UP,
     FILE_NAME,
@@ -26,11 +27,11 @@ from gateway.database import (
     newer,
     open_database,
 )
-from gateway.errors import StateError
+from gateway.errors import GatewayError, StateError
 from gateway.events import Device, Resource
 from gateway.identities import Remembered
 from gateway.model import GATEWAY, DeviceId, ObjLink, Path, Value
-from gateway.salvage import SPARED, write_spare
+from gateway.salvage import SPARED
 
 log = logging.getLogger(__name__)
 
@@ -161,10 +162,11 @@ class StateDatabase:
             return
         self._spared = True
         try:
-            write_spare(self.file.with_name(self.file.name + SPARE_END), self.snapshot(SPARED))
-        except (OSError, StateError) as error:
+            spare = self.file.with_name(self.file.name + SPARE_END)
+            private_file.write(spare, self.snapshot(SPARED))
+        except GatewayError as error:
             self._spared = False
-            raise StateError(f"{self.file}{SPARE_END}: {error}") from error
+            raise StateError(str(error)) from error
 
     @contextlib.contextmanager
     def commit(self, *, synced: bool = True) -> Iterator[sqlite3.Connection]:
