@@ -25,6 +25,7 @@ from adapters.xmpp.errors import BadCredentials, CannotLogIn, NoAnswer, SessionL
 from adapters.xmpp.stanzas import CLIENT, COMPONENT, legal, ping, renamed, why_refused
 from adapters.xmpp.stream import Account, stream
 from gateway.errors import AdapterError
+from gateway.model import printable
 
 log = logging.getLogger(__name__)
 logging.getLogger("slixmpp").setLevel(logging.WARNING)  # below, it logs stanzas with their secrets
@@ -167,7 +168,8 @@ class Session:
             stanza.attrib.pop("from", None)
         text = tostring(legal(stanza))
         if len(text.encode()) > MAX_STANZA:
-            log.error("a stanza to %s is too long for a server, and dropped", stanza.get("to"))
+            to = printable(stanza.get("to", ""))
+            log.error("a stanza to %s is too long for a server, and dropped", to)
         elif not self._lost.is_set():
             self._client.send(text)
 
