@@ -12,7 +12,7 @@ import pytest
 
 from gateway.control import server as control
 from gateway.control.requests import Requests
-from gateway.control.server import MAX_CLIENTS, ControlServer
+from gateway.control.server import MAX_CLIENTS, ControlServer, encoded
 from gateway.errors import ConfigError, StateError
 from gateway.model import Path
 from tests.fakes import STATION, HubBench
@@ -144,6 +144,23 @@ async def test_a_watch_that_is_not_read_is_dropped(
             return bench.hub.outboxes == before
 
         await until(gone)
+
+
+async def test_others_have_their_turn_while_a_long_answer_is_encoded() -> None:
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    answer = {"devices": [{"prefix": f"d{n}", "main": None} for n in range(950)], "counters": {}}
+    task = asyncio.create_task(others())
+    text = await encoded(answer)
+    task.cancel()
+    assert json.loads(text) == answer
+    assert turns >= 9
 
 
 async def test_too_many_clients_at_once_are_told_so_and_others_later_served(
