@@ -66,7 +66,7 @@ class Saver:
             try:
                 await self._save()
                 await self._prune()
-                await self._spare()
+                await self._keep_identities()
             except StateError as error:
                 self._hub.counters["state_errors"] += 1
                 self._hub.counters["journal_lost"] = self._hub.journal.lost
@@ -108,7 +108,8 @@ class Saver:
         ):
             self._prune_at = hub.monotonic() + PRUNE_INTERVAL_S
 
-    async def _spare(self) -> None:
+    async def _keep_identities(self) -> None:
+        """Has who the devices are on the disk itself, and now and then in the spare."""
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._thread, self._state.sync)
         if self._hub.monotonic() >= self._spare_at:
@@ -136,6 +137,7 @@ class Saver:
             while batch := self._hub.journal.unsaved():
                 self._archive.write(batch)
                 self._hub.journal.saved(batch)
+            self._state.sync()
             self._state.spare()
         except StateError as error:
             log.error("the values of the last seconds are lost: %s", error)
