@@ -10,9 +10,13 @@ from adapters.xmpp.formats import records
 from adapters.xmpp.payload import ACCOUNT, GATEWAY_ITEM
 from adapters.xmpp.pubsub import FORBIDDEN, Pubsub
 from gateway.errors import DecodeError
+from gateway.model import printable
 
 DEAD_AFTER_S = 600.0
 """The item is published anew every five minutes; an older one is of a gateway that died."""
+
+LONGEST_JID = 3_071
+"""Octets of a full address (RFC 7622 3.1)."""
 
 
 async def other_keeper(pubsub: Pubsub, directory: str, now: float) -> str | None:
@@ -30,4 +34,4 @@ async def other_keeper(pubsub: Pubsub, directory: str, now: float) -> str | None
         return None
     if not isinstance(seen, int | float) or seen < now - DEAD_AFTER_S:
         return None
-    return str(keeper)
+    return printable(str(keeper), LONGEST_JID)

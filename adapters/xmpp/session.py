@@ -22,7 +22,7 @@ from slixmpp.xmlstream.matcher.base import MatcherBase
 from slixmpp.xmlstream.tostring import tostring
 
 from adapters.xmpp.errors import BadCredentials, CannotLogIn, NoAnswer, SessionLost, StanzaError
-from adapters.xmpp.stanzas import CLIENT, COMPONENT, legal, ping, renamed, why_refused
+from adapters.xmpp.stanzas import CLIENT, COMPONENT, MAX_TEXT, legal, ping, renamed, why_refused
 from adapters.xmpp.stream import Account, stream
 from gateway.errors import AdapterError
 from gateway.model import printable
@@ -249,7 +249,8 @@ class Session:
             await asyncio.wait({filters}, timeout=GOODBYE_S)
 
     def _note_stream_error(self, error: Any) -> None:
-        self._lose(f"the server closed the stream: {error['condition']} {error['text']}".strip())
+        said = printable(f"{error['condition']} {error['text']}".strip(), MAX_TEXT)
+        self._lose(f"the server closed the stream: {said}")
 
     def _lose(self, reason: str) -> None:
         if not self._lost.is_set():
@@ -304,5 +305,6 @@ def _text(why: object) -> str:
 
 def _refusal(condition: str, text: str, account: str) -> CannotLogIn:
     if condition == "temporary-auth-failure":
-        return CannotLogIn(f"the server cannot check passwords at present: {text or condition}")
+        said = printable(text or condition, MAX_TEXT)
+        return CannotLogIn(f"the server cannot check passwords at present: {said}")
     return BadCredentials(f"the server refuses account {account} or its password ({condition})")

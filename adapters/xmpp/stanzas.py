@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from adapters.xmpp.errors import StanzaError
+from gateway.model import printable
 
 CLIENT = "jabber:client"
 COMPONENT = "jabber:component:accept"
@@ -29,6 +30,9 @@ PING = "urn:xmpp:ping"
 CAPS = "http://jabber.org/protocol/caps"
 CAPS_NODE = "urn:x-border-gateway"
 """What stands for this program in its capabilities."""
+
+MAX_TEXT = 500
+"""Characters of what a server or somebody else says in words: a line of a log."""
 
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -88,7 +92,7 @@ def why_refused(answer: ET.Element) -> StanzaError:
     """The reason in an IQ of type error (RFC 6120 8.3), from a stream of either kind."""
     error = next((e for e in answer if e.tag.endswith("}error")), ET.Element("error"))
     said = {e.tag.removeprefix(f"{{{STANZAS}}}"): e.text for e in error if STANZAS in e.tag}
-    text = said.pop("text", "") or ""
+    text = printable(said.pop("text", "") or "", MAX_TEXT)  # it ends up in logs
     return StanzaError(next(iter(said), "undefined-condition"), error.get("type", "cancel"), text)
 
 

@@ -102,3 +102,15 @@ def test_no_event_of_odd_shape_raises(element: ET.Element) -> None:
     stanzas.items(element)
     stanzas.affiliations(element)
     stanzas.form_maxima(element)
+
+
+def test_the_words_of_a_refusal_are_one_line() -> None:
+    answer = ET.fromstring(
+        "<iq xmlns='jabber:client' type='error'><error type='cancel'>"
+        "<item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/>"
+        "<text xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'>gone\nERROR: all is lost</text>"
+        "</error></iq>"
+    )
+    why = stanzas.why_refused(answer)
+    assert (why.condition, why.type) == ("item-not-found", "cancel")
+    assert why.text == "gone?ERROR: all is lost"
