@@ -84,10 +84,10 @@ class Archive:
         """Writes a batch, or as much of it as can be written before a StateError."""
         for start in range(0, len(batch.entries), PIECE):
             self._write(batch.entries[start : start + PIECE])
-        if batch.correction:
-            self._correct(batch.correction)
-        if batch.places:
+        if batch.correction or batch.places:  # together: a correction is never made twice
             with self._state.commit(synced=False) as db:
+                if batch.correction:
+                    _correct(db, batch.correction)
                 db.executemany("INSERT OR REPLACE INTO place VALUES (?, ?)", batch.places.items())
 
     def _write(self, entries: Sequence[Entry]) -> None:
@@ -109,15 +109,6 @@ class Archive:
             )
         if self._entries is not None:
             self._entries += cursor.rowcount
-
-    def _correct(self, correction: Correction) -> None:
-        moved_ms = _ms(correction.moved_s)
-        with self._state.commit(synced=False) as db:
-            db.execute(
-                "UPDATE journal SET at_ms = at_ms + ? "
-                "WHERE number BETWEEN ? AND ? AND at_ms + ? <= ?",
-                (moved_ms, correction.first, correction.last, moved_ms, _ms(correction.now)),
-            )
 
     def prune(self, retention: Retention, now: float) -> bool:
         """Deletes what is too old or too much, some of it at a time; False if more is to be done.
@@ -198,6 +189,14 @@ class Archive:
             )
             if (value := value_from(text)) is not None  # which it never is
         ]
+
+
+def _correct(db: sqlite3.Connection, correction: Correction) -> None:
+    moved_ms = _ms(correction.moved_s)
+    db.execute(
+        "UPDATE journal SET at_ms = at_ms + ? WHERE number BETWEEN ? AND ? AND at_ms + ? <= ?",
+        (moved_ms, correction.first, correction.last, moved_ms, _ms(correction.now)),
+    )
 
 
 def _deleted(db: sqlite3.Connection, excess: int, too_old_ms: int) -> Iterable[int]:

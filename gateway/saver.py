@@ -44,6 +44,7 @@ class Saver:
         self._state = state
         self._archive = archive
         self._thread = ThreadPoolExecutor(1, "state")
+        self._written = Batch()
         self._prune_at = 0.0
         self._spare_at = 0.0
 
@@ -127,10 +128,12 @@ class Saver:
         if seen:
             self._state.save_seen(seen)
         self._archive.write(batch)
+        self._written = batch
 
     def save_last(self) -> None:
         """Saves what is left and closes the database."""
         try:
+            self._hub.journal.saved(self._written)  # also when nobody waited for it any more
             self._hub.attendance.keep()
             self._state.save(self._hub.values.take_unsaved())
             self._state.save_seen(self._hub.attendance.take_seen(last=True))

@@ -5,6 +5,7 @@ import contextlib
 import shutil
 import signal
 import sqlite3
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path as FilePath
 
@@ -20,7 +21,9 @@ from gateway.events import Availability, Change, Device, Entry, Reading, State
 from gateway.journal import MAX_BATCH, Batch, Journal, Query, order, whole_moments
 from gateway.model import DeviceId, ObjLink, Path, Value
 from gateway.policy import ReportRule, Retention
+from gateway.saver import Saver
 from gateway.state import StateDatabase
+from gateway.watchdog import Progress
 from tests.daemon import CORE, Daemon
 from tests.fakes import METER, STATION, Clock, HubBench
 
@@ -347,6 +350,46 @@ async def test_a_full_disk_loses_nothing_that_memory_can_hold_and_no_more_is_hel
     assert not disk.journal.unsaved()
     numbers = [e.number for e in await disk.find()]
     assert numbers == [1, *range(4, 304)]
+
+
+async def test_times_are_corrected_once_though_the_disk_was_full_meanwhile(disk: Disk) -> None:
+    disk.say(0, T0)
+    disk.save()
+    disk.journal.correct_times(30.0, T0 + 600)
+    disk.journal.reached("reader", 1)
+    with disk.state.commit() as db:
+        db.execute("ALTER TABLE place RENAME TO full")
+    with pytest.raises(StateError):
+        disk.save()
+    with disk.state.commit() as db:
+        db.execute("ALTER TABLE full RENAME TO place")
+    disk.save()
+    assert [entry.at for entry in await disk.find()] == [T0 + 30]
+
+
+async def test_times_are_corrected_once_though_the_daemon_ends_meanwhile(
+    disk: Disk, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, written, ending = disk.archive.write, threading.Event(), threading.Event()
+
+    def slow(batch: Batch) -> None:
+        write(batch)
+        written.set()
+        ending.wait(10)
+
+    monkeypatch.setattr(disk.archive, "write", slow)
+    disk.say(0, T0)
+    disk.journal.correct_times(30.0, T0 + 600)
+    hub = HubBench(clock, journal=disk.journal).hub
+    with Saver(hub, disk.state, disk.archive) as saver:
+        saving = asyncio.create_task(saver.run(Progress(clock.monotonic)))
+        assert await asyncio.to_thread(written.wait, 10)
+        saving.cancel()
+        await asyncio.wait([saving])
+        ending.set()
+    saver.save_last()
+    disk.open()
+    assert [entry.at for entry in await disk.find()] == [T0 + 30]
 
 
 async def test_an_entry_that_an_old_disk_garbled_is_lost_alone(disk: Disk) -> None:
