@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
-from adapters.coap import frames
+from adapters.coap import frames, streams
 from adapters.coap.frames import Message
 from adapters.coap.observe import Observers
 from adapters.coap.server import Server
@@ -49,6 +49,7 @@ class WebSocket:
             sock=self._socket,
             subprotocols=[Subprotocol("coap")],
             process_request=_check_path,
+            create_connection=_bounded(self.streams.port),
             ping_interval=None,  # RFC 8323 4.4 wants none
             max_size=frames.MAX_MESSAGE,
             max_queue=4,
@@ -96,6 +97,25 @@ def _decode(received: bytes | str) -> Message:
     if isinstance(received, str):
         raise DecodeError("CoAP comes in binary messages")
     return frames.decode_web(received)
+
+
+def _bounded(port: NorthPort) -> type[ServerConnection]:
+    """Connections of which so many can be there, with those that have asked for nothing yet."""
+    there: set[ServerConnection] = set()
+
+    class Bounded(ServerConnection):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            there.add(self)
+            if len(there) > streams.MAX_CLIENTS:
+                port.count("coap_clients_refused")
+                self.transport.abort()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            there.discard(self)
+            super().connection_lost(exc)
+
+    return Bounded
 
 
 def _check_path(connection: ServerConnection, request: Request) -> Response | None:

@@ -10,7 +10,7 @@ import pytest
 from aiocoap import GET, PUT, Context, Message
 from pydantic import ValidationError
 from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
 
 from adapters.coap import frames, streams
 from adapters.coap.adapter import CoapSection
@@ -251,6 +251,28 @@ async def test_there_is_room_for_so_many_clients(
             await writer.wait_closed()
         one.send(Code.GET, VALUE)
         assert (await one.receive()).code == Code.CONTENT
+
+
+async def test_who_has_not_asked_for_a_websocket_yet_takes_room_too(
+    web: Served, home: HubBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "MAX_CLIENTS", 1)
+    _, silent = await asyncio.open_connection("127.0.0.1", web.ports[1])
+    reader, another = await asyncio.open_connection("127.0.0.1", web.ports[1])
+    with suppress(ConnectionResetError):
+        assert await reader.read() == b""
+    assert home.hub.counters["coap_clients_refused"] == 1
+    for writer in (silent, another):
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+    base = f"ws://127.0.0.1:{web.ports[1]}/.well-known/coap"
+    async with asyncio.timeout(PATIENCE_S):
+        while True:  # until the server has noticed that there is room again
+            with suppress(ConnectionClosed, OSError, InvalidMessage):
+                async with connect(base, subprotocols=["coap"]) as one:  # type: ignore[list-item]
+                    assert frames.decode_web(bytes(await one.recv())).code == CSM  # type: ignore[arg-type]
+                    break
 
 
 async def test_who_says_nothing_is_not_kept(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
