@@ -19,6 +19,7 @@ from gateway.events import Entry
 from gateway.journal import Batch, Correction, Query
 from gateway.model import DeviceId, Path
 from gateway.policy import Retention
+from gateway.salvage import as_text
 from gateway.state import StateDatabase, text_of, value_from
 
 PIECE = 1_000
@@ -62,6 +63,7 @@ class Archive:
         self._entries: int | None = None
         self._db = sqlite3.connect(state.file, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
         self._db.execute("PRAGMA query_only = 1")
+        self._db.text_factory = as_text
         self._reader = ThreadPoolExecutor(1, "archive")
         self._queries = 0
 
@@ -149,7 +151,7 @@ class Archive:
         except TimeoutError:
             self._db.interrupt()
             raise StateError(f"{self._state.file} cannot be read in {READ_TIMEOUT_S:g} s") from None
-        except sqlite3.Error as error:
+        except (sqlite3.Error, ValueError) as error:  # a ValueError: garbled
             raise StateError(f"{self._state.file}: {error}") from error
         except RuntimeError as error:  # closed
             raise StateError("the journal is closed") from error

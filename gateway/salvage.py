@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -16,6 +17,9 @@ from gateway.model import GATEWAY, Path, check_prefix, parse_device_id
 
 SPARED = ("device", "instance")
 """The tables of a spare: what a client's paths depend on."""
+
+as_text = partial(str, encoding="utf-8", errors="replace")
+"""How text is read: where a bit has turned, SQLite's own way would refuse all rows behind it."""
 
 
 def salvage(source: FilePath, tables: Sequence[str], into: sqlite3.Connection) -> int:
@@ -41,6 +45,7 @@ def _rows(source: FilePath, table: str) -> Iterator[tuple[Any, ...]]:
             sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)
         ) as db,
     ):
+        db.text_factory = as_text
         for row in db.execute(f"SELECT * FROM {table}"):  # noqa: S608  (our own names)
             if _sensible(table, row):
                 yield row

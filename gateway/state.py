@@ -31,7 +31,7 @@ from gateway.errors import GatewayError, StateError
 from gateway.events import Device, Resource
 from gateway.identities import Remembered
 from gateway.model import GATEWAY, DeviceId, ObjLink, Path, Value
-from gateway.salvage import SPARED
+from gateway.salvage import SPARED, as_text
 
 log = logging.getLogger(__name__)
 
@@ -202,6 +202,7 @@ def remembered(folder: FilePath) -> Sequence[Remembered]:
 
 
 def _load(db: sqlite3.Connection) -> Sequence[Remembered]:
+    db.text_factory = as_text
     rows = db.execute("SELECT * FROM device ORDER BY rowid").fetchall()
     instances: dict[str, dict[tuple[int, str], int]] = defaultdict(dict)
     for device, object_id, key, number in db.execute("SELECT * FROM instance"):

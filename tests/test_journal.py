@@ -397,7 +397,7 @@ async def test_an_entry_that_an_old_disk_garbled_is_lost_alone(disk: Disk) -> No
         disk.say(number, T0 + number)
     disk.save()
     with disk.state.commit() as db:
-        db.execute("UPDATE journal SET value = '{' WHERE number = 2")
+        db.execute("UPDATE journal SET value = CAST(? AS TEXT) WHERE number = 2", (b"\xff",))
     assert await disk.values() == [0, 2, 3]
     told, upto = await disk.journal.since(0, 2)
     assert ([e.number for e in told], upto) == ([1, 3], 3)

@@ -180,7 +180,8 @@ def test_the_spare_follows_who_the_devices_are(tmp_path: FilePath) -> None:
 def test_a_value_that_an_old_disk_garbled_is_lost_alone(tmp_path: FilePath) -> None:
     written(tmp_path)
     with contextlib.closing(sqlite3.connect(tmp_path / "state.db")) as db:
-        db.execute("INSERT INTO value SELECT device, '/3303/4/5701', '{', 1.0 FROM value")
+        garbled = "INSERT INTO value SELECT device, CAST(? AS TEXT), '{', 1.0 FROM value LIMIT 1"
+        db.executemany(garbled, [(b"/3303/4/5701",), (b"/3303/4/57\xff1",)])
         db.commit()
     state = StateDatabase(tmp_path)
     assert [r.value for r in state.load()[1].resources] == [20.5]
