@@ -14,6 +14,7 @@ from adapters.xmpp.moments import moment_text
 from adapters.xmpp.payload import readable
 from gateway.errors import CommandError, InvalidValue
 from gateway.events import Change, Device, Event, Removed, Resource
+from gateway.journal import whole_moments
 from gateway.model import GATEWAY, DeviceId, Path, Value, printable
 
 MAX_DELAY_S = 60.0
@@ -133,11 +134,12 @@ class Chat:
         usage = "history DEVICE PATH [SINCE]"
         device, path = self._control.device(asker, _word(words, 0, usage)), _word(words, 1, usage)
         found = await self._control.history(asker, device, path, " ".join(words[2:3]), "")
-        lines = [f"{moment_text(entry.at)} {self._told(resource_of(entry))}" for entry in found]
-        if len(found) <= MAX_LINES:
-            return "\n".join(lines) or "Nothing was told in that time."
-        last = moment_text(found[MAX_LINES - 1].at)
-        return _cut(lines, f"history {words[0]} {path} {last}")
+        shown = whole_moments(found, MAX_LINES)
+        lines = [f"{moment_text(entry.at)} {self._told(resource_of(entry))}" for entry in shown]
+        if hidden := len(found) - len(shown):
+            last = moment_text(shown[-1].at)
+            lines.append(f"... {hidden} more: history {words[0]} {path} {last}")
+        return "\n".join(lines) or "Nothing was told in that time."
 
     def _watch(self, asker: str, words: list[str]) -> str:
         usage = "watch DEVICE [PATH] [by DELTA]"

@@ -126,6 +126,21 @@ async def test_a_person_asks_for_what_was(chat: Chat, bench: HubBench, clock: Cl
     assert "Sorry: history DEVICE PATH" in str(await chat.answer(ANN, "history d1", 0))
 
 
+async def test_who_reads_on_misses_nothing_of_the_same_moment(
+    chat: Chat, bench: HubBench, clock: Clock
+) -> None:
+    temperatures = [Path(3303, instance, 5700) for instance in range(7)]
+    for value in range(20):
+        clock.advance(30)
+        bench.say({path: float(value) for path in temperatures})
+    line, told = "history d1 3303 15min", list[str]()
+    while line:
+        *lines, last = str(await chat.answer(ANN, line, 0)).splitlines()
+        line = last.partition(": ")[2] if last.startswith("...") else ""
+        told += lines if line else [*lines, last]
+    assert len(told) == len(set(told)) >= 7 * 20
+
+
 async def test_who_has_no_role_gets_no_answer_whatever_is_asked(chat: Chat) -> None:
     for line in ("", "help", "devices", "read d1", "set d1 3312/0/5850 on", "watch d1", "unwatch"):
         assert await chat.answer("eve@evil", line, 0.0) is None
