@@ -49,7 +49,7 @@ RADIOS_STOP_S = 2.5
 SERVERS_STOP_S = 4.2
 """When radios and servers must have ended after a stop; the whole stop stays under 5 s."""
 
-LEFT_BEHIND_S = 0.3
+LEFT_BEHIND_S = 0.7
 EXIT_LEFT_BEHIND = 1
 """How long, and with which status, a stopped daemon waits for tasks and threads that hang."""
 
