@@ -114,7 +114,9 @@ class Things:
             text = f"the past of at most {MAX_PAST_NODES} nodes at a time"
             raise StanzaError("resource-constraint", "wait", text)
         port, left = self._control.port, MAX_PAST
-        start, end = query.since or -math.inf, query.until or self._wall()
+        # The dialect's `from` is in, the journal's is not.
+        start = -math.inf if query.since is None else math.nextafter(query.since, -math.inf)
+        end = self._wall() if query.until is None else query.until
         found: dict[DeviceId, list[Field]] = {}
         for device in (device for device in devices if device.id != GATEWAY):
             known = {f.resource.path: f for f in self._fields_of(device.id) if query.lists(f)}

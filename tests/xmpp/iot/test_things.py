@@ -268,7 +268,7 @@ async def test_the_past_is_read_from_the_journal(
         bench.clock.advance(60)
         bench.say({VALUE: value, DIMMER: int(value)})
     content = (
-        f"<req xmlns='urn:nf:iot:sd:1.0' id='1' h='true' from='2023-11-14T22:30:30Z' "
+        f"<req xmlns='urn:nf:iot:sd:1.0' id='1' h='true' from='2023-11-14T22:31:00Z' "
         f"to='2023-11-14T22:32:10Z'><nd id='{STATION}'/><f n='Temperature'/></req>"
     )
     answer = await ask(reader, "get", content)
