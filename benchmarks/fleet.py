@@ -234,7 +234,7 @@ async def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a third of the time, fewer gateways")
     parser.add_argument("--only", choices=("coap", "fleet"))
     given = parser.parse_args()
-    seconds, counts = (8.0, FLEETS[:2]) if given.quick else (30.0, FLEETS)
+    seconds, counts = (8.0, FLEETS[:2]) if given.quick else (20.0, FLEETS)
     if given.only != "fleet":
         await beside_coap(seconds)
     if given.only != "coap":
