@@ -36,6 +36,8 @@ GOODBYE_S = 2.0
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 60.0
+STEADY_AFTER_S = 60.0
+"""A session that lasted this long was good; the next pause is the first again."""
 
 _VALUE_LENGTH = 200
 
@@ -73,12 +75,15 @@ class Subscriber:
         """Lives until `show` raises Enough; BadCredentials end it, too."""
         pause_s = FIRST_PAUSE_S
         while True:
+            began = time.monotonic()
             try:
                 async with login(self._account) as session:
                     await self._follow(session, self._service or await _find(session))
             except BadCredentials:
                 raise
             except (CannotLogIn, SessionLost, NoAnswer) as error:
+                if time.monotonic() - began > STEADY_AFTER_S:
+                    pause_s = FIRST_PAUSE_S
                 self._tell(f"{error}; tries again in {pause_s:.0f} s")
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
