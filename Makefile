@@ -18,7 +18,7 @@ test: $(VENV)/.dev
 		chromium=chromium chromedriver=chromium-driver faketime=faketime mmdebstrap=mmdebstrap \
 		systemd-nspawn=systemd-container
 	@$(MAKE) --jobs=3 --output-sync=target lint deb container  # two of them wait for the network
-	$(PY) -m pytest -n 3 --dist loadfile
+	$(PY) -m pytest -n 4 --dist loadfile
 
 lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check .

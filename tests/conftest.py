@@ -15,6 +15,15 @@ settings.register_profile("patient", deadline=None)  # no test is about time
 settings.load_profile("patient")
 
 
+LONGEST = ("tests/test_soak.py", "tests/faults/")
+"""They wait more than they work, a minute and more: begun first, others run beside them."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the longest files first."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
+
+
 class _Formatting(logging.Handler):
     """A wrong %s in a debug line fails the test that passes it."""
 
