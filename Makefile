@@ -79,7 +79,7 @@ bench-fleet: $(VENV)/.dev
 
 # Regenerates the built-in object definitions from a folder of OMA DDF files: make registry DDF=...
 registry: $(VENV)/.dev
-	$(PY) tools/build_registry.py $(DDF) gateway/objects.json
+	$(PY) tools/build_registry.py $(DDF) gateway/objects/objects.json
 
 # How many 802.15.4 frames a second one core receives and answers, and where the time goes.
 bench-lowpan: $(VENV)/.dev

@@ -19,11 +19,11 @@ from adapters.sim.prosody import ThrowawayProsody, make_certificates
 from adapters.xmpp.publisher import HISTORY
 from benchmarks.daemon.devices import device_id
 from benchmarks.daemon.process import Daemon, Plan, answers_of, daemon, free_port, prober
-from gateway.archive import Archive
 from gateway.events import Entry
-from gateway.journal import Batch
 from gateway.model import Path
-from gateway.state import StateDatabase
+from gateway.readings.journal import Batch
+from gateway.storage.archive import Archive
+from gateway.storage.state import StateDatabase
 from tests.xmpp.ejabberd import ThrowawayEjabberd
 
 PASSWORD = "pw"

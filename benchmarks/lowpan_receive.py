@@ -48,8 +48,8 @@ from benchmarks.lowpan_traffic import (
     report,
 )
 from gateway.hub import Hub
+from gateway.objects.registry import Registry
 from gateway.policy import Rules
-from gateway.registry import Registry
 from gateway.slots import SouthSlot
 from tests.fakes import DictMemory
 

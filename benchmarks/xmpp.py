@@ -22,8 +22,8 @@ from slixmpp.exceptions import IqError
 from adapters.sim.prosody import SERVICE, ThrowawayProsody
 from adapters.xmpp.adapter import Xmpp
 from gateway.model import DeviceId, Path
+from gateway.objects.registry import Registry
 from gateway.policy import DeviceRule
-from gateway.registry import Registry
 from tests.fakes import STATION, Clock, HubBench
 from tests.xmpp.conftest import NODE, PASSWORDS, SWITCH, Gateway, Peer, WatchedSlot, peer_of
 

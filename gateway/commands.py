@@ -22,9 +22,9 @@ from gateway.errors import (
 )
 from gateway.events import Command, Create, Delete, Execute, Outcome, Write
 from gateway.model import GATEWAY, DeviceId, Operations, Path, Value, printable
+from gateway.objects.registry import WHOLE, Registry, coerce
 from gateway.policy import Rules
 from gateway.ports import Obeying
-from gateway.registry import WHOLE, Registry, coerce
 from gateway.store import Store
 
 log = logging.getLogger(__name__)

@@ -11,10 +11,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from gateway.admission import Admission
-from gateway.attendance import Attendance
 from gateway.clock import ClockWatch
 from gateway.commands import Commander
+from gateway.devices.admission import Admission
+from gateway.devices.attendance import Attendance
+from gateway.devices.identities import Identities, Memory, Remembered
 from gateway.errors import InvalidValue, NotAllowed, NotFound, StateError
 from gateway.events import (
     Availability,
@@ -26,17 +27,16 @@ from gateway.events import (
     Sighting,
     State,
 )
-from gateway.identities import Identities, Memory, Remembered
-from gateway.intake import Intake
-from gateway.journal import Journal
 from gateway.model import GATEWAY, DeviceId, Path, Value, printable
+from gateway.objects.own_objects import GATEWAY_OBJECT, device_object, gateway_object
+from gateway.objects.registry import Registry
 from gateway.overview import AdapterState, Condition, Overview
-from gateway.own_objects import GATEWAY_OBJECT, device_object, gateway_object
 from gateway.policy import MAX_NAME, Rules
 from gateway.ports import Outbox
-from gateway.registry import Registry
+from gateway.readings.intake import Intake
+from gateway.readings.journal import Journal
+from gateway.readings.values import Values
 from gateway.store import Store
-from gateway.values import Values
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from gateway.devices.strangers import Stranger
 from gateway.events import Device
-from gateway.strangers import Stranger
 
 
 class Condition(Enum):

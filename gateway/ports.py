@@ -24,8 +24,8 @@ from gateway.events import (
 )
 from gateway.logs import LogLine
 from gateway.model import DeviceId, Path
+from gateway.objects.registry import Registry
 from gateway.overview import Overview
-from gateway.registry import Registry
 
 OUTBOX_LIMIT = 200_000
 """Keys that one outbox holds: 10,000 devices of 20 resources, about 60 MB when all are waiting."""

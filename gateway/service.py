@@ -14,25 +14,26 @@ from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Any
 
-from gateway import __version__, machine
-from gateway.archive import Archive
-from gateway.config import Config
+from gateway import __version__
+from gateway.configuration.config import Config
+from gateway.configuration.sections import GatewaySection
 from gateway.control.requests import Requests
 from gateway.control.server import ControlServer
-from gateway.ddf import load_folder
 from gateway.errors import ConfigError
 from gateway.hub import Hub
-from gateway.journal import Journal
-from gateway.lineup import Lineup, end
 from gateway.logs import configure_logging, set_level
-from gateway.notify import notify
-from gateway.own_device import OwnDevice
+from gateway.objects.ddf import load_folder
+from gateway.objects.registry import Registry
 from gateway.ports import Reload
-from gateway.registry import Registry
-from gateway.saver import Saver
-from gateway.sections import GatewaySection
-from gateway.state import StateDatabase
-from gateway.watchdog import Progress, watch, watchdog_interval_s
+from gateway.process import machine
+from gateway.process.lineup import Lineup, end
+from gateway.process.notify import notify
+from gateway.process.own_device import OwnDevice
+from gateway.process.saver import Saver
+from gateway.process.watchdog import Progress, watch, watchdog_interval_s
+from gateway.readings.journal import Journal
+from gateway.storage.archive import Archive
+from gateway.storage.state import StateDatabase
 
 log = logging.getLogger(__name__)
 

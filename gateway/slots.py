@@ -11,12 +11,12 @@ from dataclasses import replace
 
 from gateway.events import Command, Device, Entry, Outcome, Reading, Resource, Sighting, State
 from gateway.hub import Hub
-from gateway.journal import MAX_PAGE, Query
 from gateway.logs import TAIL, LogLine
 from gateway.model import GATEWAY, DeviceId, Path
+from gateway.objects.registry import Registry
 from gateway.overview import AdapterState, Condition, Overview
 from gateway.ports import Outbox
-from gateway.registry import Registry
+from gateway.readings.journal import MAX_PAGE, Query
 
 log = logging.getLogger(__name__)
 

@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from gateway.devices.identities import Remembered
 from gateway.errors import StateError
 from gateway.events import Command, Device, Event, Outcome, Reading, Resource, Sighting
 from gateway.hub import Hub
-from gateway.identities import Remembered
-from gateway.journal import Journal
 from gateway.model import DeviceId, Operations, Path, ResourceType, Value
+from gateway.objects.registry import ObjectDefinition, Registry, ResourceDefinition
 from gateway.policy import DeviceRule, ReportRule, Rules
-from gateway.registry import ObjectDefinition, Registry, ResourceDefinition
+from gateway.readings.journal import Journal
 from gateway.slots import NorthSlot, SouthSlot
 
 STATION = DeviceId("ble:00-24-be-80-4f-f1")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.config import parse
+from gateway.configuration.config import parse
 from gateway.events import Removed, Resource, Sighting
 from gateway.model import DeviceId, Path
 from tests.daemon import CORE, SIM, Daemon

@@ -5,12 +5,12 @@ from pathlib import Path as FilePath
 
 import pytest
 
-from gateway.config import parse
+from gateway.configuration.config import parse
 from gateway.events import DeviceChanged, Reading, Sighting, State
 from gateway.hub import Hub
 from gateway.model import Path
 from gateway.policy import DeviceRule, Patience, Rules
-from gateway.state import StateDatabase
+from gateway.storage.state import StateDatabase
 from tests.fakes import REMEMBERED, STATION, Clock, HubBench, restarted
 
 TEMPERATURE = Path(3303, 0, 5700)

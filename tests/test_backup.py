@@ -8,12 +8,12 @@ from pathlib import Path as FilePath
 
 import pytest
 
-from gateway.backup import restore
-from gateway.database import MIGRATIONS
 from gateway.errors import StateError
 from gateway.events import Availability, Device, State
 from gateway.model import DeviceId
-from gateway.state import StateDatabase
+from gateway.storage.backup import restore
+from gateway.storage.database import MIGRATIONS
+from gateway.storage.state import StateDatabase
 from tests.daemon import CORE, Daemon
 from tests.fakes import METER, STATION
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.cbor import from_cbor, to_cbor, typed
 from gateway.errors import DecodeError, EncodeError, InvalidValue
+from gateway.formats.cbor import from_cbor, to_cbor, typed
 from gateway.model import ObjLink, ResourceType, Value
 
 

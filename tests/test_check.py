@@ -8,8 +8,8 @@ from pathlib import Path as FilePath
 
 import pytest
 
-from gateway.database import MIGRATIONS
-from gateway.state import StateDatabase
+from gateway.storage.database import MIGRATIONS
+from gateway.storage.state import StateDatabase
 from tests.daemon import CORE, SIM, Daemon
 from tests.test_backup import filled, other_database
 

@@ -5,13 +5,13 @@ from pathlib import Path as FilePath
 
 import pytest
 
-from gateway import machine
-from gateway.archive import Archive
 from gateway.events import Change, DeviceChanged, Resource
-from gateway.journal import Journal
 from gateway.model import Path
 from gateway.policy import Rules
-from gateway.state import StateDatabase
+from gateway.process import machine
+from gateway.readings.journal import Journal
+from gateway.storage.archive import Archive
+from gateway.storage.state import StateDatabase
 from tests.fakes import REMEMBERED, STATION, Clock, HubBench, restarted
 
 TEMPERATURE, OTHER = Path(3303, 0, 5700), Path(3303, 1, 5700)

@@ -4,12 +4,12 @@ from pathlib import Path as FilePath
 
 import pytest
 
-from gateway.config import load, parse
+from gateway.configuration.config import load, parse
+from gateway.configuration.sample import reference, sample
 from gateway.errors import ConfigError
 from gateway.model import Path
 from gateway.policy import ReportRule
 from gateway.ports import duration_text, parse_duration
-from gateway.sample import reference, sample
 from tests.fakes import STATION
 
 

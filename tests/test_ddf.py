@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import registry as registry_module
-from gateway.ddf import MAX_FILE_OCTETS, load_folder, parse_ddf
 from gateway.errors import DecodeError
 from gateway.model import Operations, ResourceType
-from gateway.registry import ObjectDefinition, Registry, ResourceDefinition
+from gateway.objects import registry as registry_module
+from gateway.objects.ddf import MAX_FILE_OCTETS, load_folder, parse_ddf
+from gateway.objects.registry import ObjectDefinition, Registry, ResourceDefinition
 from tools import build_registry
 
 VALVE = """<?xml version="1.0" encoding="UTF-8"?>
@@ -237,7 +237,7 @@ def test_a_folder_that_is_not_there_is_said_and_survived(tmp_path: Path) -> None
 
 
 def test_a_folder_has_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.ddf.MAX_FILES", 1)
+    monkeypatch.setattr("gateway.objects.ddf.MAX_FILES", 1)
     (tmp_path / "a.xml").write_text(VALVE)
     (tmp_path / "b.xml").write_text(PUMP)
     registry = Registry()

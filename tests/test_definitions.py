@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.definitions import DefinitionFolder, Form, Kind, Target, kind_of, read_form
 from gateway.errors import DecodeError
 from gateway.model import ResourceType
-from gateway.registry import Registry
+from gateway.objects.definitions import DefinitionFolder, Form, Kind, Target, kind_of, read_form
+from gateway.objects.registry import Registry
 
 REGISTRY = Registry.builtin()
 

@@ -8,12 +8,12 @@ from pathlib import Path as FilePath
 
 import pytest
 
-from gateway import bundle
-from gateway.diagnostics import collect
+from gateway.diagnostics import bundle
+from gateway.diagnostics.collection import collect
 from gateway.errors import GatewayError
 from gateway.events import State
 from gateway.model import Path
-from gateway.registry import Registry
+from gateway.objects.registry import Registry
 from tests.daemon import CORE, SIM, Daemon
 from tests.test_demo import running_demo
 

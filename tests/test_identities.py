@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from gateway.devices.identities import Remembered
 from gateway.errors import NotFound, StateError
 from gateway.events import Resource, Sighting
-from gateway.identities import Remembered
 from gateway.model import Path
 from gateway.policy import DeviceRule, Rules
 from tests.fakes import METER, REMEMBERED, STATION, Clock, HubBench, restarted

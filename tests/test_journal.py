@@ -13,17 +13,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway import archive as archive_module
-from gateway import journal as journal_module
-from gateway.archive import Archive
 from gateway.errors import Busy, StateError
 from gateway.events import Availability, Change, Device, Entry, Reading, State
-from gateway.journal import MAX_BATCH, Batch, Journal, Query, order, whole_moments
 from gateway.model import DeviceId, ObjLink, Path, Value
 from gateway.policy import ReportRule, Retention
-from gateway.saver import Saver
-from gateway.state import StateDatabase
-from gateway.watchdog import Progress
+from gateway.process.saver import Saver
+from gateway.process.watchdog import Progress
+from gateway.readings import journal as journal_module
+from gateway.readings.journal import MAX_BATCH, Batch, Journal, Query, order, whole_moments
+from gateway.storage import archive as archive_module
+from gateway.storage.archive import Archive
+from gateway.storage.state import StateDatabase
 from tests.daemon import CORE, Daemon
 from tests.fakes import METER, STATION, Clock, HubBench
 

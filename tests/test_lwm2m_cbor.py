@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import DecodeError, EncodeError
-from gateway.lwm2m_cbor import Node, from_lwm2m_cbor, to_lwm2m_cbor
+from gateway.formats.lwm2m_cbor import Node, from_lwm2m_cbor, to_lwm2m_cbor
 from gateway.model import ObjLink, Path, Value
 
 VECTORS = [

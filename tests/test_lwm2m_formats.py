@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import linkformat
 from gateway.errors import DecodeError
-from gateway.lwm2m_json import from_lwm2m_json, to_lwm2m_json
+from gateway.formats import linkformat
+from gateway.formats.lwm2m_json import from_lwm2m_json, to_lwm2m_json
+from gateway.formats.tlv import from_tlv, to_tlv
 from gateway.model import ObjLink, Path, ResourceType, Value
-from gateway.tlv import from_tlv, to_tlv
 
 VECTORS: list[dict[str, Any]] = json.loads(
     (FilePath(__file__).parent / "data/lwm2m-formats.json").read_text(encoding="utf-8")

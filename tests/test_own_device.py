@@ -2,13 +2,13 @@
 
 import pytest
 
+from gateway.configuration.sections import GatewaySection
 from gateway.errors import NotAllowed, WritesDisabled
 from gateway.events import Change, Execute, Write
 from gateway.model import GATEWAY, Path
-from gateway.own_device import ERROR_LINGERS_S, REBOOT, START, STOP, OwnDevice
+from gateway.objects.registry import Registry
 from gateway.policy import RESTLESS_S, DeviceRule, Rules
-from gateway.registry import Registry
-from gateway.sections import GatewaySection
+from gateway.process.own_device import ERROR_LINGERS_S, REBOOT, START, STOP, OwnDevice
 from gateway.slots import NorthSlot, Slot, SouthSlot
 from tests.daemon import CORE, SIM, Daemon
 from tests.fakes import Clock, HubBench
@@ -99,7 +99,7 @@ async def test_traffic_is_counted_between_start_and_stop(
 ) -> None:
     bench.hub.rules = OPEN
     octets = [0, 0]
-    monkeypatch.setattr("gateway.machine.traffic_octets", lambda: tuple(octets))
+    monkeypatch.setattr("gateway.process.machine.traffic_octets", lambda: tuple(octets))
     await bench.north.execute(Execute(GATEWAY, START, "test"))
     octets[:] = 5_500, 7_000
     await bench.north.execute(Execute(GATEWAY, STOP, "test"))
@@ -115,14 +115,14 @@ async def test_traffic_is_counted_between_start_and_stop(
 def test_the_way_into_the_network_is_shown_while_there_is_one(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.machine.network_bearer", lambda: (21, -56))
-    monkeypatch.setattr("gateway.machine.addresses", lambda: ["192.0.2.7", "2001:db8::7"])
+    monkeypatch.setattr("gateway.process.machine.network_bearer", lambda: (21, -56))
+    monkeypatch.setattr("gateway.process.machine.addresses", lambda: ["192.0.2.7", "2001:db8::7"])
     bench.own.refresh()
     assert [bench.value(f"4/0/{r}") for r in ("0", "1/0", "2")] == [21, 21, -56]
-    monkeypatch.setattr("gateway.machine.addresses", lambda: ["192.0.2.8"])
+    monkeypatch.setattr("gateway.process.machine.addresses", lambda: ["192.0.2.8"])
     bench.own.refresh()
     assert [bench.value("4/0/4/0"), bench.value("4/0/4/1")] == ["192.0.2.8", None]
-    monkeypatch.setattr("gateway.machine.network_bearer", lambda: None)
+    monkeypatch.setattr("gateway.process.machine.network_bearer", lambda: None)
     bench.own.refresh()
     assert bench.ids("4") == []
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.redaction import Redactor
+from gateway.diagnostics.redaction import Redactor
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.errors import InvalidValue
 from gateway.model import ObjLink, Operations, ResourceType, Value
-from gateway.registry import (
+from gateway.objects.registry import (
     FIRST_REUSABLE,
     ObjectDefinition,
     Registry,

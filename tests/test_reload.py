@@ -10,14 +10,14 @@ from typing import Any, ClassVar
 
 import pytest
 
-from gateway import lineup
 from gateway.errors import ConfigError
 from gateway.events import DeviceChanged, Removed, Sighting
-from gateway.lineup import Lineup
 from gateway.model import Path
+from gateway.objects.registry import Registry
 from gateway.policy import DeviceRule, ReportRule, Rules
 from gateway.ports import NorthPort, Section
-from gateway.registry import Registry
+from gateway.process import lineup
+from gateway.process.lineup import Lineup
 from gateway.service import Service
 from tests.daemon import CORE, DEADLINE_S, SIM, Daemon
 from tests.fakes import METER, STATION, HubBench

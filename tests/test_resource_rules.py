@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.config import parse
+from gateway.configuration.config import parse
 from gateway.errors import InvalidValue, NotFound
 from gateway.events import Change, Removed, State, Write
 from gateway.model import GATEWAY, Path

@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import DecodeError, EncodeError
-from gateway.model import ObjLink, Value
-from gateway.senml import (
+from gateway.formats.senml import (
     NAMESPACE,
     Pack,
     Record,
@@ -24,6 +23,7 @@ from gateway.senml import (
     to_json,
     to_xml,
 )
+from gateway.model import ObjLink, Value
 
 NOW = 1_800_000_000.0
 VECTORS = [

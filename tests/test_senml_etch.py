@@ -8,8 +8,8 @@ import cbor2
 import pytest
 
 from gateway.errors import DecodeError
+from gateway.formats.senml import Pack, Record, from_cbor, from_json
 from gateway.model import ObjLink, Path
-from gateway.senml import Pack, Record, from_cbor, from_json
 
 NOW = 1_800_000_000.0
 VECTORS = [

@@ -12,7 +12,7 @@ from pathlib import Path as FilePath
 
 import pytest
 
-from gateway.saver import SAVE_INTERVAL_S
+from gateway.process.saver import SAVE_INTERVAL_S
 from tests.daemon import CORE, DEADLINE_S, Daemon
 
 

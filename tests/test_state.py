@@ -6,12 +6,12 @@ from pathlib import Path as FilePath
 
 import pytest
 
-from gateway import database
-from gateway.database import MIGRATIONS
 from gateway.errors import StateError
 from gateway.events import Availability, Device, Resource, State
 from gateway.model import GATEWAY, DeviceId, ObjLink, Path, Value
-from gateway.state import StateDatabase
+from gateway.storage import database
+from gateway.storage.database import MIGRATIONS
+from gateway.storage.state import StateDatabase
 from tests.fakes import METER, STATION
 
 NOWHERE = Availability(State.UNKNOWN, "", 0.0)

@@ -11,16 +11,17 @@ from typing import Any, ClassVar
 import pytest
 
 from adapters.sim.adapter import Sim, SimSection
-from gateway import saver, service
-from gateway.config import Config
+from gateway import service
+from gateway.configuration.config import Config
+from gateway.configuration.sections import GatewaySection
 from gateway.errors import StateError
 from gateway.events import Device, Resource
 from gateway.model import DeviceId, Path
 from gateway.policy import DeviceRule, Rules
 from gateway.ports import NorthPort, Section
-from gateway.sections import GatewaySection
+from gateway.process import saver
 from gateway.service import Service
-from gateway.state import StateDatabase
+from gateway.storage.state import StateDatabase
 
 ATTIC = DeviceId("sim:0000000000000001")
 DEADLINE_S = 20.0
@@ -85,7 +86,8 @@ async def test_an_adapter_that_does_not_stop_is_left_behind_and_everything_is_sa
 STUCK_DAEMON = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from gateway import saver, service
+from gateway.process import saver
+from gateway import service
 from tests.test_stop import Stuck, config
 
 class Suicidal(Stuck):

@@ -12,7 +12,7 @@ from gateway.hub import Hub
 from gateway.model import GATEWAY, DeviceId, Path, Value
 from gateway.policy import DeviceRule, ReportRule, Rules
 from gateway.slots import NorthSlot, SouthSlot
-from gateway.state import StateDatabase
+from gateway.storage.state import StateDatabase
 from tests.fakes import Clock, small_registry
 
 DEVICES = [DeviceId(f"lowpan:{number:016x}") for number in range(3)]

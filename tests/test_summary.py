@@ -2,10 +2,10 @@
 
 import pytest
 
+from gateway.devices.summary import summary
 from gateway.events import Resource
 from gateway.model import Path, Value
-from gateway.registry import Registry
-from gateway.summary import summary
+from gateway.objects.registry import Registry
 
 REGISTRY = Registry.builtin()
 

@@ -6,14 +6,14 @@ from typing import Any, ClassVar
 
 import pytest
 
-from gateway import supervisor
 from gateway.errors import AdapterError, Unreachable
 from gateway.events import Command, Outcome, State, Write
 from gateway.model import Path
 from gateway.policy import DeviceRule
 from gateway.ports import NorthPort, Section, SouthPort
+from gateway.process import supervisor
+from gateway.process.supervisor import Supervised
 from gateway.slots import NorthSlot
-from gateway.supervisor import Supervised
 from tests.fakes import STATION, HubBench
 
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import EncodeError, InvalidValue
+from gateway.formats.text import from_text, to_text
 from gateway.model import ObjLink, ResourceType, Value
-from gateway.text import from_text, to_text
 
 VECTORS = [
     v

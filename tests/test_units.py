@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.units import senml_unit
+from gateway.formats.units import senml_unit
 
 
 @pytest.mark.parametrize(

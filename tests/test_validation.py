@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.linkformat import Link, parse
+from gateway.formats.linkformat import Link, parse
 from gateway.model import ObjLink, Path, Value
-from gateway.registry import Registry
-from gateway.validation import Kind, Probe, Tree, check, check_gateway, check_server, needed
+from gateway.objects.registry import Registry
+from gateway.objects.validation import Kind, Probe, Tree, check, check_gateway, check_server, needed
 
 BUILTIN = Registry.builtin()
 

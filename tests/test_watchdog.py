@@ -12,9 +12,9 @@ import pytest
 from gateway import service
 from gateway.events import Device, Resource
 from gateway.model import Path
+from gateway.process.watchdog import Progress, watch, watchdog_interval_s
 from gateway.service import Service
-from gateway.state import StateDatabase
-from gateway.watchdog import Progress, watch, watchdog_interval_s
+from gateway.storage.state import StateDatabase
 from tests.daemon import DEADLINE_S, Daemon
 from tests.fakes import Clock
 from tests.test_stop import config

@@ -1,4 +1,4 @@
-"""Writes gateway/objects.json from a folder of OMA DDF files: build_registry.py FOLDER OUTPUT."""
+"""Writes the built-in object definitions from OMA DDF files: build_registry.py FOLDER OUTPUT."""
 
 import json
 import sys
@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from gateway.ddf import parse_ddf
 from gateway.errors import DecodeError
 from gateway.model import Operations, ResourceType
-from gateway.registry import (
+from gateway.objects.ddf import parse_ddf
+from gateway.objects.registry import (
     CARDINALITIES,
     FIRST_REUSABLE,
     OPERATIONS,

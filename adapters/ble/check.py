@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from adapters.ble import definitions
 from adapters.ble.bluez import BluezWatch, Radio
 from adapters.ble.settings import BleSection
-from gateway.checks import Finding, Severity
+from gateway.configuration.checks import Finding, Severity
 from gateway.errors import AdapterError
-from gateway.registry import Registry
+from gateway.objects.registry import Registry
 
 
 async def check(section: BleSection, registry: Registry) -> Sequence[Finding]:

@@ -19,7 +19,6 @@ from adapters.ble.deadlines import translating, unless, within
 from adapters.ble.definitions import Definition, choose
 from adapters.ble.profile import Order, Profile, Taken
 from adapters.ble.uuids import short_uuid
-from gateway.definitions import DefinitionFolder
 from gateway.errors import (
     CommandError,
     DecodeError,
@@ -30,6 +29,7 @@ from gateway.errors import (
 )
 from gateway.events import Execute, Outcome, Reading, Write
 from gateway.model import DeviceId, Path, Value, printable
+from gateway.objects.definitions import DefinitionFolder
 from gateway.ports import SouthPort
 
 logger = logging.getLogger(__name__)

@@ -15,7 +15,9 @@ from pydantic import AfterValidator, Field, model_validator
 from adapters.ble import sig
 from adapters.ble.bipso import Truncated
 from adapters.ble.uuids import long_uuid
-from gateway.definitions import (
+from gateway.errors import DecodeError, EncodeError
+from gateway.model import Operations, Path, ResourceType, Value
+from gateway.objects.definitions import (
     DefinitionFolder,
     Form,
     Kind,
@@ -24,9 +26,7 @@ from gateway.definitions import (
     at_resource,
     read_form,
 )
-from gateway.errors import DecodeError, EncodeError
-from gateway.model import Operations, Path, ResourceType, Value
-from gateway.registry import Registry
+from gateway.objects.registry import Registry
 
 MAX_OCTETS = 512
 """Of any characteristic's value (Bluetooth Core 3.F.3.2.9)."""

@@ -28,10 +28,10 @@ from adapters.ble.deadlines import (
 )
 from adapters.ble.definitions import Definition
 from adapters.ble.settings import BleSection
-from gateway.definitions import DefinitionFolder
 from gateway.errors import Asleep, CommandError, Unreachable
 from gateway.events import Reading
 from gateway.model import DeviceId, Path, Value
+from gateway.objects.definitions import DefinitionFolder
 from gateway.ports import SouthPort
 
 logger = logging.getLogger(__name__)

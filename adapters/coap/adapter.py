@@ -28,12 +28,12 @@ from adapters.coap.streams import Streams
 from adapters.coap.tcp import Tcp
 from adapters.coap.tcp import bind as bind_tcp
 from adapters.coap.udp import UdpSocket
-from gateway.checks import Finding, Severity, listener, secret_file
+from gateway.configuration.checks import Finding, Severity, listener, secret_file
+from gateway.configuration.listen import Listen, parse_listen
 from gateway.errors import AdapterError
 from gateway.events import Change, DeviceChanged, Event, Removed
-from gateway.listen import Listen, parse_listen
+from gateway.objects.registry import Registry
 from gateway.ports import NorthPort, Section
-from gateway.registry import Registry
 
 if TYPE_CHECKING:
     from adapters.coap.oscore import Contexts

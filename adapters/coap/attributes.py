@@ -16,8 +16,8 @@ from functools import reduce
 from typing import Any
 
 from gateway.errors import Busy, InvalidValue
+from gateway.formats.text import to_text
 from gateway.model import DeviceId, Path, ResourceType, printable
-from gateway.text import to_text
 
 SHORTEST_PERIOD_S = 0.1
 """What shorter `c.*` periods are rounded up to: nobody may ask for a flood (draft-12, 5)."""

@@ -27,8 +27,8 @@ from gateway.errors import (
 )
 from gateway.events import Command, Delete, Device, Resource, State, Write
 from gateway.model import DeviceId, Operations, Path, ResourceType, Value
+from gateway.objects.registry import Registry, coerce
 from gateway.ports import NorthPort
-from gateway.registry import Registry, coerce
 
 log = logging.getLogger(__name__)
 

@@ -11,9 +11,9 @@ from adapters.coap.messages import Code, Format, Refusal
 from adapters.coap.tree import Target
 from gateway.errors import DecodeError, InvalidValue
 from gateway.events import Device, Resource
+from gateway.formats.units import senml_unit
 from gateway.model import ObjLink, Path, ResourceType, Value
-from gateway.registry import Registry, ResourceDefinition
-from gateway.units import senml_unit
+from gateway.objects.registry import Registry, ResourceDefinition
 
 SENSOR_UNITS = 5701
 """The resource that names the unit of its instance's measured values (IPSO)."""

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from adapters.coap.messages import Code, Format, Refusal
 from adapters.coap.tree import parse_ids, split
-from gateway import cbor, senml
 from gateway.errors import DecodeError, NotAllowed
-from gateway.lwm2m_cbor import Node, from_lwm2m_cbor, to_lwm2m_cbor
-from gateway.lwm2m_json import from_lwm2m_json
+from gateway.formats import cbor, senml
+from gateway.formats.lwm2m_cbor import Node, from_lwm2m_cbor, to_lwm2m_cbor
+from gateway.formats.lwm2m_json import from_lwm2m_json
+from gateway.formats.text import from_text, to_text
+from gateway.formats.tlv import TypeOf, from_tlv, is_of_instances, to_tlv
 from gateway.model import Path, ResourceType, Value
-from gateway.text import from_text, to_text
-from gateway.tlv import TypeOf, from_tlv, is_of_instances, to_tlv
 
 COMPOSITE = (Format.SENML_JSON, Format.SENML_CBOR, Format.SENML_XML, Format.LWM2M_CBOR)
 """What can show several devices: each name carries its prefix (LwM2M Gateway 9)."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from adapters.coap.messages import Code, Format, Refusal, Request
 from gateway.errors import InvalidValue
-from gateway.senml import RELATIVE_BELOW_S
+from gateway.formats.senml import RELATIVE_BELOW_S
 
 MAX_RECORDS = 250
 """In one answer: 2 ms of the event loop, and about ten blocks. Who wants more asks again."""

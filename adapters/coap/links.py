@@ -15,7 +15,7 @@ from adapters.coap.messages import Format
 from adapters.coap.tree import PRIVATE_OBJECTS, Target, allows, define, root
 from gateway.events import Device, Resource
 from gateway.model import Operations, Path, ResourceType, printable
-from gateway.registry import Registry, ResourceDefinition
+from gateway.objects.registry import Registry, ResourceDefinition
 
 FIRST_NON_CORE = 1024
 """Objects below this always say their version: what LwM2M implies differs by its release."""

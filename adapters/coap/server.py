@@ -29,9 +29,9 @@ from adapters.coap.observe import Observed
 from adapters.coap.tree import Target
 from gateway.errors import GatewayError, InvalidValue, NotAllowed, NotFound, WritesDisabled
 from gateway.events import Create, Delete, Device, Execute, Resource, Write
-from gateway.journal import whole_moments
 from gateway.model import GATEWAY, DeviceId, Operations, Path
 from gateway.ports import NorthPort
+from gateway.readings.journal import whole_moments
 
 WELL_KNOWN_CORE = (".well-known", "core")
 

@@ -14,15 +14,15 @@ from aiocoap import Context, Message, error
 
 from adapters.coap.messages import Code, Format
 from adapters.coap.tree import parse_ids, split
-from gateway import linkformat, senml
 from gateway.errors import DecodeError, GatewayError, InvalidValue, NotAllowed
-from gateway.linkformat import Link
-from gateway.lwm2m_json import from_lwm2m_json
+from gateway.formats import linkformat, senml
+from gateway.formats.linkformat import Link
+from gateway.formats.lwm2m_json import from_lwm2m_json
+from gateway.formats.text import from_text
+from gateway.formats.tlv import from_tlv
 from gateway.model import Path, ResourceType, Value, printable
-from gateway.registry import Registry
-from gateway.text import from_text
-from gateway.tlv import from_tlv
-from gateway.validation import GATEWAY_OBJECT, PREFIX, Probe, Tree, needed
+from gateway.objects.registry import Registry
+from gateway.objects.validation import GATEWAY_OBJECT, PREFIX, Probe, Tree, needed
 
 SCHEMES = ("coap", "coap+tcp", "coap+ws")
 

@@ -13,8 +13,8 @@ from adapters.coap.messages import Code, Refusal
 from gateway.errors import InvalidValue, NotAllowed, NotFound
 from gateway.events import Device, Resource
 from gateway.model import MAX_ID, Operations, Path, Value
+from gateway.objects.registry import Registry, ResourceDefinition
 from gateway.ports import NorthPort
-from gateway.registry import Registry, ResourceDefinition
 
 _ID = re.compile(r"0|[1-9][0-9]{0,4}")
 

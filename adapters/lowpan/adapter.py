@@ -34,7 +34,7 @@ from adapters.lowpan.radio.interface import RadioInfo, RadioSettings
 from adapters.lowpan.section import LowpanSection, link_security
 from gateway.errors import AdapterError, NotFound, Unreachable
 from gateway.events import Command, Outcome, Sighting
-from gateway.linkformat import Link
+from gateway.formats.linkformat import Link
 from gateway.model import DeviceId, eui64
 from gateway.ports import Section, SouthPort
 

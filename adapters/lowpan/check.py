@@ -15,9 +15,9 @@ from adapters.lowpan.radio.interface import RadioError
 from adapters.lowpan.radio.port import also_open, open_port
 from adapters.lowpan.radio.url import SerialUrl, ZepUrl
 from adapters.lowpan.section import LowpanSection, link_security
-from gateway.checks import SERVICE_USER, Finding, Severity
+from gateway.configuration.checks import SERVICE_USER, Finding, Severity
 from gateway.errors import AdapterError
-from gateway.registry import Registry
+from gateway.objects.registry import Registry
 
 SECTION = "lowpan"
 

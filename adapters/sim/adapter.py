@@ -15,7 +15,7 @@ from typing import Annotated, ClassVar, Protocol, assert_never
 from pydantic import Field
 
 from adapters.sim.recorded import RecordedDevice
-from gateway import bundle
+from gateway.diagnostics import bundle
 from gateway.errors import NotAllowed, Unreachable
 from gateway.events import Command, Create, Delete, Execute, Outcome, Reading, Sighting, Write
 from gateway.model import DeviceId, Path, Value

@@ -14,10 +14,10 @@ from pathlib import Path
 from adapters.sim.mesh_demo import HALL, LAMP, WINDOW
 from adapters.sim.mesh_demo import SOCKET as SOCKET_NODE
 from adapters.sim.prosody import DOMAIN, ThrowawayProsody
-from gateway import bundle
-from gateway.ddf import load_folder
+from gateway.diagnostics import bundle
 from gateway.model import printable
-from gateway.registry import Registry
+from gateway.objects.ddf import load_folder
+from gateway.objects.registry import Registry
 
 SOCKET = "control.sock"
 COAP_PORT = 5683

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import assert_never
 
-from gateway.bundle import Recorded
+from gateway.diagnostics.bundle import Recorded
 from gateway.errors import NotAllowed
 from gateway.events import Command, Create, Delete, Execute, Reading, State, Write
 from gateway.model import DeviceId

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from adapters.status.section import StatusSection
-from gateway.checks import Finding, listener, secret_file
-from gateway.listen import parse_listen
+from gateway.configuration.checks import Finding, listener, secret_file
+from gateway.configuration.listen import parse_listen
+from gateway.objects.registry import Registry
 from gateway.ports import NorthPort
-from gateway.registry import Registry
 
 SECTION = "status"
 

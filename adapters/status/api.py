@@ -19,9 +19,9 @@ from adapters.status.history import last_hour
 from adapters.status.replies import refusal, reply
 from gateway.errors import GatewayError, InvalidValue, NotAllowed, NotFound
 from gateway.events import Device, Execute, Write
+from gateway.formats.text import from_text
 from gateway.model import DeviceId, Path
 from gateway.ports import NorthPort
-from gateway.text import from_text
 
 log = logging.getLogger(__name__)
 

@@ -8,10 +8,10 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from gateway.configuration.listen import Listen
+from gateway.configuration.secret import credential, read_secret
 from gateway.errors import AdapterError
-from gateway.listen import Listen
 from gateway.ports import Section
-from gateway.secret import credential, read_secret
 
 CREDENTIAL = "status-token"
 """The name of the systemd credential that holds the token."""

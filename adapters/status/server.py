@@ -19,8 +19,8 @@ from adapters.status.health import Health
 from adapters.status.metrics import Metrics
 from adapters.status.page import Page
 from adapters.status.section import StatusSection
+from gateway.configuration.listen import parse_listen
 from gateway.errors import AdapterError
-from gateway.listen import parse_listen
 from gateway.ports import NorthPort
 
 log = logging.getLogger(__name__)

@@ -10,14 +10,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 
 from gateway import __version__
+from gateway.devices.strangers import Stranger
+from gateway.devices.summary import summary, unit_of, units_of
 from gateway.events import Device, Resource
+from gateway.formats.text import to_text
 from gateway.logs import LogLine
 from gateway.model import Operations, Path, ResourceType
 from gateway.overview import AdapterState, Overview
 from gateway.ports import NorthPort
-from gateway.strangers import Stranger
-from gateway.summary import summary, unit_of, units_of
-from gateway.text import to_text
 
 MAX_STRANGERS_SHOWN = 50
 """The latest ones; the command line shows all."""

@@ -14,8 +14,8 @@ from adapters.xmpp.moments import moment_text
 from adapters.xmpp.payload import readable
 from gateway.errors import CommandError, InvalidValue
 from gateway.events import Change, Device, Event, Removed, Resource
-from gateway.journal import whole_moments
 from gateway.model import GATEWAY, DeviceId, Path, Value, printable
+from gateway.readings.journal import whole_moments
 
 MAX_DELAY_S = 60.0
 """A `set` that waited longer in offline storage is not carried out: it would come as a surprise."""

@@ -17,8 +17,8 @@ from adapters.xmpp.config import CREDENTIAL, XmppSection
 from adapters.xmpp.errors import StanzaError
 from adapters.xmpp.pubsub import FORBIDDEN, Pubsub, Service, find_pep, find_service, forbidden
 from adapters.xmpp.session import Session, login
-from gateway.checks import Finding, Severity, secret_file
-from gateway.registry import Registry
+from gateway.configuration.checks import Finding, Severity, secret_file
+from gateway.objects.registry import Registry
 
 SECTION = "xmpp"
 

@@ -14,10 +14,10 @@ from slixmpp import JID, InvalidJID
 from adapters.xmpp.access import Role
 from adapters.xmpp.payload import Layout
 from adapters.xmpp.stream import Account
+from gateway.configuration.secret import credential, read_secret
 from gateway.errors import AdapterError
 from gateway.patterns import PathPattern
 from gateway.ports import Section
-from gateway.secret import credential, read_secret
 
 CREDENTIAL = "xmpp-password"
 """The name of the systemd credential that holds the password."""

@@ -16,7 +16,7 @@ from adapters.xmpp.moments import parse_moment
 from adapters.xmpp.payload import readable
 from gateway.errors import Busy, InvalidValue, NotFound, StateError
 from gateway.events import Device, Entry, Execute, Outcome, Resource, Write
-from gateway.journal import whole_moments
+from gateway.formats.text import from_text, to_text
 from gateway.model import (
     GATEWAY,
     DeviceId,
@@ -27,9 +27,9 @@ from gateway.model import (
     eui64,
     parse_device_id,
 )
+from gateway.objects.registry import ResourceDefinition
 from gateway.ports import NorthPort
-from gateway.registry import ResourceDefinition
-from gateway.text import from_text, to_text
+from gateway.readings.journal import whole_moments
 
 COMMANDS_PER_S = 5.0
 BURST = 10.0

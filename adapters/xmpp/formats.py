@@ -9,7 +9,7 @@ import xml.etree.ElementTree as ET
 from typing import Protocol
 
 from gateway.errors import DecodeError
-from gateway.senml import NAMESPACE, Record, from_json, from_xml, to_json
+from gateway.formats.senml import NAMESPACE, Record, from_json, from_xml, to_json
 
 JSON = "urn:xmpp:json:0"
 """XEP-0335."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from adapters.xmpp.stanzas import FORM, VALIDATE
 from gateway.model import ResourceType
-from gateway.registry import ResourceDefinition
+from gateway.objects.registry import ResourceDefinition
 
 _DATATYPES = {
     ResourceType.INTEGER: "xs:long",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from adapters.xmpp.formats import records
 from adapters.xmpp.stanzas import Deleted, Item, NodeEvent, Published
 from gateway.errors import DecodeError
-from gateway.senml import Record
+from gateway.formats.senml import Record
 
 MAX_NAMES = 1_000_000
 """Ten thousand devices of a hundred records; a bound against a publisher gone wild."""

@@ -12,10 +12,10 @@ from typing import Literal
 
 from gateway.errors import EncodeError
 from gateway.events import Availability, Device, Entry, Resource, State
+from gateway.formats.senml import Record, to_xml
+from gateway.formats.units import senml_unit
 from gateway.model import DeviceId, Operations, Path, ResourceType, Value, urn
-from gateway.registry import Registry, ResourceDefinition
-from gateway.senml import Record, to_xml
-from gateway.units import senml_unit
+from gateway.objects.registry import Registry, ResourceDefinition
 
 MAX_PACK_BYTES = 32_768
 """Servers drop the connection at about 256 KiB a stanza; more than this is no measurement."""

@@ -24,10 +24,10 @@ from adapters.xmpp.pubsub import find_service
 from adapters.xmpp.session import Session, login
 from adapters.xmpp.stanzas import Deleted, NodeEvent, Published
 from adapters.xmpp.stream import Account
+from gateway.configuration.secret import read_secret
 from gateway.errors import AdapterError, GatewayError
+from gateway.formats.senml import Record
 from gateway.model import ObjLink, printable
-from gateway.secret import read_secret
-from gateway.senml import Record
 
 RETRY_S = 2.0
 """How long a node that cannot be subscribed to is left alone: it may be about to be created."""

@@ -12,10 +12,10 @@ from pathlib import Path as FilePath
 
 import click
 
-from gateway.checks import Finding, Severity
 from gateway.cli.options import config_option, json_option, state_option
 from gateway.cli.show import clean
-from gateway.config import load
+from gateway.configuration.checks import Finding, Severity
+from gateway.configuration.config import load
 from gateway.errors import ConfigError
 
 
@@ -29,7 +29,7 @@ def check(config: FilePath, state: FilePath, offline: bool, as_json: bool) -> No
 
     The exit status is 78 if the configuration cannot be used, 1 if something will not work.
     """
-    from gateway.examine import by_itself, in_the_world
+    from gateway.diagnostics.examine import by_itself, in_the_world
 
     logging.disable()  # what the adapters would log is among the findings
     try:
@@ -65,7 +65,7 @@ def config() -> None:
 @config.command()
 def sample() -> None:
     """Print a commented sample configuration."""
-    from gateway.sample import sample as text
+    from gateway.configuration.sample import sample as text
 
     click.echo(text(), nl=False)
 
@@ -73,6 +73,6 @@ def sample() -> None:
 @config.command()
 def reference() -> None:
     """Print a page about every key of the configuration."""
-    from gateway.sample import reference as text
+    from gateway.configuration.sample import reference as text
 
     click.echo(text(), nl=False)

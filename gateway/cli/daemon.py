@@ -10,7 +10,7 @@ from gateway.cli.completion import adapter
 from gateway.cli.options import config_option, json_option, state_option
 from gateway.cli.show import say
 from gateway.client import ask
-from gateway.config import load
+from gateway.configuration.config import load
 from gateway.logs import LEVELS
 
 

@@ -8,9 +8,9 @@ from pathlib import Path as FilePath
 
 import click
 
-from gateway import private_file
 from gateway.cli.options import config_option, json_option, state_option
 from gateway.cli.show import say
+from gateway.storage import private_file
 
 
 @click.command()
@@ -27,8 +27,8 @@ def diagnostics(
     Addresses of devices, networks and accounts have stand-ins, secrets and places are left out.
     It works without a daemon, too. border-gateway demo --replay FILE shows its devices.
     """
-    from gateway.bundle import REPORT, packed
-    from gateway.diagnostics import collect
+    from gateway.diagnostics.bundle import REPORT, packed
+    from gateway.diagnostics.collection import collect
 
     logging.disable()  # what the check would log is in the file
     parts = collect(config, state, socket_file)

@@ -12,8 +12,8 @@ import click
 from gateway import __version__
 from gateway.cli import completion, configuration, daemon, devices, diagnostics, state, values
 from gateway.cli.show import clean
+from gateway.configuration.sections import DEFAULT_SOCKET
 from gateway.errors import ConfigError, GatewayError
-from gateway.sections import DEFAULT_SOCKET
 
 EXIT_CONFIG = 78
 """EX_CONFIG of sysexits.h: systemd does not start the unit again after it."""

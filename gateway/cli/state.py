@@ -7,10 +7,10 @@ from pathlib import Path as FilePath
 
 import click
 
-from gateway import private_file
 from gateway.cli.options import json_option, state_option
 from gateway.cli.show import say
 from gateway.client import backup as received
+from gateway.storage import private_file
 
 
 @click.command()
@@ -31,7 +31,7 @@ def backup(socket_file: FilePath, file: FilePath, as_json: bool) -> None:
 @json_option
 def restore(file: FilePath, state: FilePath, as_json: bool) -> None:
     """Put a backup FILE back, while the daemon does not run."""
-    from gateway.backup import restore as put_back
+    from gateway.storage.backup import restore as put_back
 
     done = put_back(file, state)
     told = [f"{done.devices} devices are restored into {state}"]

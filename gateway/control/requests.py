@@ -20,11 +20,11 @@ from gateway.events import (
     Removed,
     Write,
 )
+from gateway.formats.text import from_text
 from gateway.hub import Hub
 from gateway.logs import TAIL
 from gateway.model import Path, parse_device_id
 from gateway.ports import Answering, Outbox
-from gateway.text import from_text
 
 WATCH_LIMIT = 10_000
 """Changes that wait for one slow `watch`; the oldest are dropped."""

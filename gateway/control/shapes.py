@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from gateway.devices.strangers import Stranger
+from gateway.devices.summary import summary, unit_of, units_of
 from gateway.events import Device, Resource
+from gateway.formats.text import to_text
 from gateway.hub import Hub
 from gateway.overview import AdapterState
-from gateway.strangers import Stranger
-from gateway.summary import summary, unit_of, units_of
-from gateway.text import to_text
 
 Shape = Mapping[str, object]
 

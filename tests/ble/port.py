@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from gateway.events import Availability, Device, Reading, Sighting, State
 from gateway.model import DeviceId, Path, Value
-from gateway.registry import Registry
+from gateway.objects.registry import Registry
 
 DEADLINE_S = 10.0
 _REGISTRY = Registry.builtin()

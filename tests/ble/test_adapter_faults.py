@@ -14,11 +14,11 @@ from adapters.ble.settings import BleSection
 from adapters.sim import modules
 from adapters.sim.bench import ble_bench
 from adapters.sim.modules import POWER_METER_RELAY, WEATHER_STATION, sensor
-from gateway.checks import Severity
+from gateway.configuration.checks import Severity
 from gateway.errors import AdapterError, Unreachable
 from gateway.events import State, Write
 from gateway.model import Path
-from gateway.registry import Registry
+from gateway.objects.registry import Registry
 from tests.ble.port import DEADLINE_S, RecordingPort
 from tests.ble.rig import RELAY, STATION, Rig, adapter_on, rig
 

@@ -7,8 +7,8 @@ from adapters.ble.settings import BleSection
 from adapters.sim.bench import ble_bench
 from adapters.sim.modules import WEATHER_STATION
 from gateway.events import State
+from gateway.objects.registry import Registry
 from gateway.policy import DeviceRule, Patience, Rules
-from gateway.registry import Registry
 from tests.ble.port import DEADLINE_S
 from tests.ble.rig import STATION
 from tests.fakes import Clock, HubBench

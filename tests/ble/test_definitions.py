@@ -15,10 +15,10 @@ from adapters.ble.definitions import Definition, Row, choose, folder
 from adapters.ble.profile import Profile
 from adapters.ble.uuids import long_uuid
 from adapters.sim.modules import sensor
-from gateway.definitions import Kind, kind_of
 from gateway.errors import DecodeError, EncodeError, InvalidValue, NotAllowed
 from gateway.model import Path, ResourceType, Value
-from gateway.registry import Registry
+from gateway.objects.definitions import Kind, kind_of
+from gateway.objects.registry import Registry
 
 REGISTRY = Registry.builtin()
 SHIPPED = FilePath(__file__).parents[2] / "config" / "devices"

@@ -7,7 +7,7 @@ import pytest
 
 from adapters.coap.adapter import Coap, CoapSection
 from gateway.model import Path, Value
-from gateway.registry import Registry
+from gateway.objects.registry import Registry
 from tests.coap.network import Network
 from tests.coap.peers import Served
 from tests.fakes import METER, STATION, Clock, HubBench

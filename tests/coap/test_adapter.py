@@ -8,8 +8,8 @@ from pydantic import ValidationError
 
 from adapters.coap.adapter import Coap, CoapSection
 from adapters.coap.messages import Code
+from gateway.configuration.listen import parse_listen
 from gateway.errors import AdapterError
-from gateway.listen import parse_listen
 from gateway.model import Path
 from gateway.policy import ReportRule
 from tests.coap.conftest import Serve

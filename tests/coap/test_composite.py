@@ -13,7 +13,7 @@ from adapters.coap.composite import MAX_NAMES
 from adapters.coap.datagram import Datagram, Type
 from adapters.coap.messages import Code, Format, Option, Request, Response
 from adapters.coap.server import Server
-from gateway import senml
+from gateway.formats import senml
 from gateway.model import Path, Value
 from tests.coap.peers import PATIENCE_S, Served, coap_client, content_format, observe_number
 from tests.fakes import METER, STATION, HubBench

@@ -11,10 +11,10 @@ from adapters.coap.messages import Code, Format, Request, Response
 from adapters.coap.server import Server
 from gateway.errors import InvalidValue, StateError
 from gateway.events import Entry
-from gateway.journal import Query
 from gateway.model import Path
 from gateway.patterns import PathPattern
 from gateway.policy import DeviceRule, ResourceRule, Rules
+from gateway.readings.journal import Query
 from tests.coap.peers import Served, accept, coap_client, option
 from tests.fakes import STATION, HubBench
 

@@ -13,8 +13,8 @@ from adapters.sim.node import Node, Profile, Timings
 from gateway.events import Reading, State
 from gateway.hub import Hub
 from gateway.model import DeviceId, Path, Value
+from gateway.objects.registry import Registry
 from gateway.policy import DeviceRule, Rules
-from gateway.registry import Registry
 from gateway.slots import SouthSlot
 from tests.fakes import DictMemory
 

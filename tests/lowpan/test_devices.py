@@ -17,11 +17,11 @@ from adapters.lowpan.devices.content import Reader
 from adapters.lowpan.devices.definitions import Definition, Mapping, choose, folder
 from adapters.lowpan.devices.layout import read_layout
 from adapters.lowpan.devices.registrations import MAX_REGISTRATIONS, Registrations, base_port
-from gateway.definitions import Kind, kind_of
 from gateway.errors import DecodeError, EncodeError
-from gateway.linkformat import parse
+from gateway.formats.linkformat import parse
 from gateway.model import ObjLink, Path, ResourceType, Value
-from gateway.registry import Registry
+from gateway.objects.definitions import Kind, kind_of
+from gateway.objects.registry import Registry
 
 REGISTRY = Registry.builtin()
 SHIPPED = FilePath("config/devices")

@@ -19,7 +19,7 @@ from adapters.lowpan.devices.registrations import Registration, Registrations
 from adapters.lowpan.effects import UdpReceived, Undeliverable
 from adapters.sim import coap
 from gateway.errors import TimedOut, Unreachable
-from gateway.linkformat import Link, parse
+from gateway.formats.linkformat import Link, parse
 from gateway.model import Path
 
 NODE, OTHER, GATEWAY = (b"\xfd" + bytes(14) + bytes((n,)) for n in (2, 3, 1))

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from adapters.status.adapter import Status
 from adapters.status.section import StatusSection
 from gateway.errors import AdapterError
-from gateway.registry import Registry
+from gateway.objects.registry import Registry
 from tests.fakes import HubBench
 
 

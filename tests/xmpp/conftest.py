@@ -13,7 +13,7 @@ from slixmpp import ClientXMPP
 from adapters.sim.prosody import SERVICE, ThrowawayProsody, make_certificates
 from adapters.xmpp.adapter import Xmpp
 from gateway.model import Path
-from gateway.registry import Registry
+from gateway.objects.registry import Registry
 from gateway.slots import NorthSlot
 from tests.fakes import Clock, HubBench
 

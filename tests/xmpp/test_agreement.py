@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ET
 
 from adapters.coap.adapter import Coap, CoapSection
 from adapters.sim.prosody import SERVICE
-from gateway.senml import from_xml
+from gateway.formats.senml import from_xml
 from gateway.slots import NorthSlot
 from tests.coap.peers import Served, coap_client
 from tests.fakes import HubBench

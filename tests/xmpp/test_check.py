@@ -9,8 +9,8 @@ from adapters.sim.prosody import SERVICE, ThrowawayProsody
 from adapters.xmpp.check import check
 from adapters.xmpp.config import XmppSection
 from adapters.xmpp.errors import BadCredentials, CannotLogIn
-from gateway.checks import Finding, Severity
-from gateway.registry import Registry
+from gateway.configuration.checks import Finding, Severity
+from gateway.objects.registry import Registry
 from tests.xmpp.conftest import PASSWORDS, peer_of
 
 IN = Finding(Severity.OK, "xmpp", "gateway@localhost is logged in over verified TLS")

@@ -6,7 +6,7 @@ import pytest
 from slixmpp.exceptions import IqError
 
 from gateway.model import DeviceId
-from gateway.registry import Registry
+from gateway.objects.registry import Registry
 from tests.fakes import METER, STATION, Clock, HubBench
 from tests.xmpp.conftest import NODE, PASSWORDS, VALUE, Peer, Run, field
 

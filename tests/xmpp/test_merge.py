@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from adapters.xmpp.merge import Update, View
 from adapters.xmpp.stanzas import Deleted, Item, Published
-from gateway.senml import Record, to_xml
+from gateway.formats.senml import Record, to_xml
 
 BASE = "urn:dev:mac:0024befffe804ff1/3303/0/"
 T0 = 1_795_000_000.0

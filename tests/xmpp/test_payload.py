@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from adapters.xmpp import payload
 from gateway.events import Availability, Device, Resource, State
+from gateway.formats.senml import Record, from_xml, to_xml
 from gateway.model import Path, Value
-from gateway.registry import Registry
-from gateway.senml import Record, from_xml, to_xml
+from gateway.objects.registry import Registry
 from tests.fakes import STATION
 
 REGISTRY = Registry.builtin()

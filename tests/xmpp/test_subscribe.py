@@ -16,7 +16,7 @@ from adapters.xmpp.errors import BadCredentials
 from adapters.xmpp.merge import Update
 from adapters.xmpp.stream import Account
 from adapters.xmpp.subscribe import Subscriber, json_line, line
-from gateway.senml import Record
+from gateway.formats.senml import Record
 from tests.fakes import METER, STATION, HubBench
 from tests.xmpp.conftest import (
     DEADLINE_S,

@@ -19,9 +19,9 @@ from adapters.lowpan.devices.registrations import (
     query_parameters,
 )
 from adapters.lowpan.ipv6 import address as ipv6
-from gateway import linkformat
 from gateway.errors import CommandError, DecodeError
-from gateway.linkformat import Link
+from gateway.formats import linkformat
+from gateway.formats.linkformat import Link
 from gateway.model import printable
 
 MAX_PAYLOAD = 8192

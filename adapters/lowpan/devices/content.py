@@ -8,13 +8,13 @@ from collections.abc import Mapping
 import cbor2
 
 from adapters.lowpan.coap.formats import Answer, Format
-from gateway import senml
 from gateway.errors import DecodeError, InvalidValue
-from gateway.lwm2m_json import from_lwm2m_json, to_lwm2m_json
+from gateway.formats import senml
+from gateway.formats.lwm2m_json import from_lwm2m_json, to_lwm2m_json
+from gateway.formats.text import from_text, to_text
+from gateway.formats.tlv import from_tlv, to_tlv
 from gateway.model import Path, ResourceType, Value, printable
-from gateway.registry import Registry
-from gateway.text import from_text, to_text
-from gateway.tlv import from_tlv, to_tlv
+from gateway.objects.registry import Registry
 
 STRUCTURED = (Format.SENML_CBOR, Format.SENML_JSON, Format.TLV, Format.LWM2M_JSON)
 """Formats of whole instances, the best first: small, then with times, then with names."""

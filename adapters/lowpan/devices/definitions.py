@@ -13,12 +13,12 @@ from pydantic import BeforeValidator, Field
 
 from adapters.lowpan.coap.formats import Answer, Format
 from adapters.lowpan.devices.content import simple_cbor
-from gateway.definitions import DefinitionFolder, Form, Kind, Table, Target, read_form
 from gateway.errors import DecodeError, EncodeError, InvalidValue
-from gateway.linkformat import Link
+from gateway.formats.linkformat import Link
+from gateway.formats.text import from_text, to_text
 from gateway.model import ResourceType, Value, printable
-from gateway.registry import Registry
-from gateway.text import from_text, to_text
+from gateway.objects.definitions import DefinitionFolder, Form, Kind, Table, Target, read_form
+from gateway.objects.registry import Registry
 
 _NUMBERS = {ResourceType.INTEGER, ResourceType.UNSIGNED, ResourceType.FLOAT, ResourceType.TIME}
 _TRUE, _FALSE = {"1", "true", "on", "yes"}, {"0", "false", "off", "no"}

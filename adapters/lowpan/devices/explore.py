@@ -16,8 +16,6 @@ from adapters.lowpan.devices.definitions import Definition, choose
 from adapters.lowpan.devices.layout import Layout, read_layout
 from adapters.lowpan.devices.plan import IpsoTree, Plan, Source, Values, defined_plan
 from adapters.lowpan.devices.registrations import Registration
-from gateway import linkformat
-from gateway.definitions import DefinitionFolder
 from gateway.errors import (
     CommandError,
     DecodeError,
@@ -27,9 +25,11 @@ from gateway.errors import (
     TimedOut,
     Unreachable,
 )
-from gateway.linkformat import Link
+from gateway.formats import linkformat
+from gateway.formats.linkformat import Link
 from gateway.model import DeviceId, Operations, Path, Value, printable
-from gateway.registry import Registry
+from gateway.objects.definitions import DefinitionFolder
+from gateway.objects.registry import Registry
 
 WELL_KNOWN = (".well-known", "core")
 

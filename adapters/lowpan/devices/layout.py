@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
-from gateway.linkformat import Link
+from gateway.formats.linkformat import Link
 from gateway.model import MAX_ID, Path
 
 NOT_BRIDGED = frozenset({0, 1, 2, 21, 23, 25, 26})

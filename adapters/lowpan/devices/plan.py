@@ -14,9 +14,9 @@ from adapters.lowpan.devices.definitions import Definition
 from adapters.lowpan.devices.definitions import Mapping as ResourceMapping
 from adapters.lowpan.devices.layout import Layout
 from gateway.errors import NotFound
-from gateway.linkformat import Link
+from gateway.formats.linkformat import Link
 from gateway.model import Operations, Path, Value
-from gateway.registry import Registry
+from gateway.objects.registry import Registry
 
 FIRST_SENSOR = 1024
 """Objects below are LwM2M's own (device, location, ...), and change seldom."""

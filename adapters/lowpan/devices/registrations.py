@@ -9,7 +9,7 @@ from ipaddress import IPv6Address
 from urllib.parse import urlsplit
 
 from gateway.errors import DecodeError
-from gateway.linkformat import Link
+from gateway.formats.linkformat import Link
 
 MAX_REGISTRATIONS = 512
 """As many as there may be routes into the mesh."""

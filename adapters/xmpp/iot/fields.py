@@ -13,7 +13,7 @@ from typing import Literal, assert_never
 from adapters.xmpp.payload import PRIVATE_OBJECTS, UNITS
 from gateway.events import Resource
 from gateway.model import Operations, Path, ResourceType
-from gateway.registry import Registry, ResourceDefinition
+from gateway.objects.registry import Registry, ResourceDefinition
 
 Category = Literal["m", "p", "s", "c", "i", "h"]
 """Momentary, peak, status, computed, identity, historical."""

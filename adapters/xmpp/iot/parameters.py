@@ -15,9 +15,9 @@ from adapters.xmpp.iot import dialect
 from adapters.xmpp.iot.fields import Field
 from adapters.xmpp.stanzas import FORM, form_values
 from gateway.errors import InvalidValue
+from gateway.formats.text import from_text, to_text
 from gateway.model import ResourceType, Value
-from gateway.registry import ResourceDefinition, coerce
-from gateway.text import from_text, to_text
+from gateway.objects.registry import ResourceDefinition, coerce
 
 LAYOUT = "http://jabber.org/protocol/xdata-layout"
 DYNAMIC = "urn:xmpp:xdata:dynamic"

@@ -15,11 +15,11 @@ from adapters.xmpp.iot import dialect, readout
 from adapters.xmpp.iot.fields import Field, fields
 from adapters.xmpp.iot.readout import Node, Query
 from gateway.errors import InvalidValue
+from gateway.formats.senml import Record
+from gateway.formats.text import to_text
 from gateway.model import DeviceId, Path, Value, eui64
+from gateway.objects.registry import coerce
 from gateway.ports import NorthPort
-from gateway.registry import coerce
-from gateway.senml import Record
-from gateway.text import to_text
 
 _URN = "urn:dev:mac:"
 

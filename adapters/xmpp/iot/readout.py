@@ -16,8 +16,8 @@ from adapters.xmpp.iot.dialect import SENSOR_DATA
 from adapters.xmpp.iot.fields import Field
 from gateway.errors import EncodeError
 from gateway.events import Resource
+from gateway.formats.text import to_text
 from gateway.model import DeviceId, Value
-from gateway.text import to_text
 
 CATEGORIES = ("m", "p", "s", "c", "i", "h")
 

@@ -16,7 +16,7 @@ from adapters.xmpp.iot.readout import Node, Query
 from gateway.errors import InvalidValue
 from gateway.events import Resource
 from gateway.model import Path, Value
-from gateway.registry import Registry
+from gateway.objects.registry import Registry
 from tests.fakes import STATION
 
 REGISTRY = Registry.builtin()

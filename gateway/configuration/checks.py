@@ -1,0 +1,87 @@
+"""What `check` finds in the world before the daemon meets it, and what several adapters look at.
+
+An adapter class may bring its own `check`, which `examine.py` runs.
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import os
+import socket
+import stat
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path as FilePath
+from typing import Any
+
+from gateway.objects.registry import Registry
+
+_NO_SUCH_ADDRESS = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
+"""This machine lacks the address, IPv6 perhaps: no reason to give up the others."""
+
+
+SERVICE_USER = "border-gateway"
+"""As whom the unit file runs the daemon."""
+
+
+class Severity(StrEnum):
+    """What a finding means: all is well, something will be missing, or something will not work."""
+
+    OK = "ok"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One sentence about what a section of the configuration needs, with the remedy if any."""
+
+    severity: Severity
+    section: str
+    text: str
+
+
+Check = Callable[[Any, Registry], Awaitable[Sequence[Finding]]]
+"""What an adapter class may have as `check`: says, for its section, what is there and what is not.
+
+It leaves nothing changed behind.
+"""
+
+
+def secret_file(section: str, file: FilePath) -> Iterator[Finding]:
+    """Whether a file with a secret is there, and is for the daemon only."""
+    try:
+        mode = file.stat().st_mode
+    except OSError as error:
+        yield Finding(Severity.ERROR, section, f"{file} cannot be read: {error.strerror}")
+        return
+    if mode & (stat.S_IRWXO | stat.S_IWGRP):
+        yield Finding(
+            Severity.WARNING,
+            section,
+            f"{file} is open to others ({stat.filemode(mode)}): chmod 640 {file}",
+        )
+
+
+def listener(section: str, host: str, port: int, kind: socket.SocketKind) -> Finding:
+    """Whether the address can be listened on; `host` is an IP address."""
+    is_ipv6 = ipaddress.ip_address(host).version == 6
+    where = f"[{host}]:{port}" if is_ipv6 else f"{host}:{port}"
+    try:
+        with socket.socket(socket.AF_INET6 if is_ipv6 else socket.AF_INET, kind) as probe:
+            if kind is socket.SOCK_STREAM:  # as servers do, for what an earlier life left
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if is_ipv6:
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            probe.bind(socket.getaddrinfo(host, port, flags=socket.AI_NUMERICHOST)[0][4])
+    except OSError as error:
+        reason = f"cannot listen on {where}: {os.strerror(error.errno or 0)}"
+        if error.errno in _NO_SUCH_ADDRESS:
+            return Finding(
+                Severity.WARNING, section, f"{reason}: take it out of [{section}] listen"
+            )
+        remedy = f"stop who has it (ss -lnp sport = :{port}), or change [{section}] listen"
+        return Finding(Severity.ERROR, section, f"{reason}: {remedy}")
+    return Finding(Severity.OK, section, f"{where} is free to listen on")

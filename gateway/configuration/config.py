@@ -1,0 +1,180 @@
+"""The operator's file: one typed source gives loader, error report and rules. Never written to."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path as FilePath
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from gateway.configuration.sections import (
+    CORE_SECTIONS,
+    REPEATED_SECTIONS,
+    AdmitSection,
+    BlockSection,
+    GatewaySection,
+    clashes,
+    every,
+    retention_of,
+    rules_of,
+    the,
+)
+from gateway.errors import ConfigError
+from gateway.policy import Retention, Rules
+from gateway.ports import Adapter, Section
+
+DEFAULT_FILE = FilePath("/etc/border-gateway/gateway.toml")
+DEFAULT_STATE = FilePath("/var/lib/border-gateway")
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A valid configuration. `adapters` holds the class and the section of each enabled adapter."""
+
+    gateway: GatewaySection
+    rules: Rules
+    adapters: Mapping[str, tuple[type[Adapter], Section]]
+    journal: Retention = field(default_factory=Retention)
+
+
+def adapter_entry_points() -> Mapping[str, EntryPoint]:
+    """The adapters that are installed, by the name of their section."""
+    return {point.name: point for point in entry_points(group="border_gateway.adapters")}
+
+
+def load(file: FilePath) -> Config:
+    """The configuration in `file`; ConfigError with every fault, one a line."""
+    try:
+        text = file.read_text("utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"{file}: {error.strerror}; write one with: border-gateway config sample > {file}"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file}: not UTF-8 text (byte {error.start})") from error
+    try:
+        return parse(text)
+    except ConfigError as error:
+        lines = "\n".join(f"  {line}" for line in str(error).splitlines())
+        raise ConfigError(f"{file} cannot be used:\n{lines}") from None
+
+
+def parse(text: str) -> Config:
+    """The configuration in TOML `text`; ConfigError with every fault, one a line."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"not TOML: {error}") from error
+    points = adapter_entry_points()
+    faults: list[str] = []
+    sections: list[Section] = []
+    for name, core in CORE_SECTIONS.items():
+        sections += filter(None, [_section(core, name, data.pop(name, {}), faults)])
+    for name, kind in REPEATED_SECTIONS.items():
+        sections += _repeated(kind, name, data.pop(name, []), faults)
+    faults += clashes(sections)
+    faults += _unknown_adapters(sections, list(points))
+    adapters: dict[str, tuple[type[Adapter], Section]] = {}
+    for name, content in data.items():
+        if name not in points:
+            known = [*CORE_SECTIONS, *REPEATED_SECTIONS, *points]
+            faults.append(f"[{name}]: unknown section{_nearest(name, known)}")
+            continue
+        try:
+            adapter: type[Adapter] = points[name].load()
+        except (ImportError, AttributeError) as error:
+            faults.append(f"[{name}]: this adapter cannot be loaded: {error}")
+            continue
+        if section := _section(adapter.Config, name, content, faults):
+            adapters[name] = (adapter, section)
+    if faults:
+        raise ConfigError("\n".join(faults))
+    general = the(GatewaySection, sections)
+    return Config(general, rules_of(sections), adapters, retention_of(sections))
+
+
+def _unknown_adapters(sections: Sequence[Section], known: Sequence[str]) -> Iterator[str]:
+    for name, kind in (("admit", AdmitSection), ("block", BlockSection)):
+        for adapter in (section.adapter for section in every(kind, sections)):
+            if adapter is not None and adapter not in known:
+                yield f"[{name}] adapter = {adapter!r}: unknown adapter{_nearest(adapter, known)}"
+
+
+def _repeated(
+    section: type[Section], name: str, content: object, faults: list[str]
+) -> Sequence[Section]:
+    if not isinstance(content, list):
+        faults.append(f"{name}: expected sections headed [[{name}]], with two brackets each")
+        return []
+    found = (_section(section, f"{name} #{n}", item, faults) for n, item in enumerate(content, 1))
+    return [item for item in found if item]
+
+
+def _section(
+    section: type[Section], name: str, content: object, faults: list[str]
+) -> Section | None:
+    try:
+        return section.model_validate(content)
+    except ValidationError as error:
+        faults.extend(_faults(section, name, error))
+        return None
+
+
+def _faults(section: type[Section], name: str, error: ValidationError) -> Iterator[str]:
+    """One sentence a fault: where, what stands there, what was expected, the nearest name."""
+    seen: set[str] = set()
+    for item in error.errors(include_url=False):
+        keys = [k for k in item["loc"] if not (isinstance(k, str) and not k.isidentifier())]
+        where = f"[{name}] {_place(keys)}" if keys else f"[{name}]"
+        if where in seen:  # the other branches of a union
+            continue
+        seen.add(where)
+        if item["type"] == "missing":
+            yield f"{where}: is missing"
+        elif item["type"] == "extra_forbidden":
+            nearest = _nearest(str(keys[-1]), _fields(section, keys[:-1]))
+            yield f"{where} = {_shown(item['input'])}: unknown key{nearest}"
+        else:
+            message = item["msg"].removeprefix("Value error, ")
+            yield f"{where} = {_shown(item['input'])}: {message[:1].lower()}{message[1:]}"
+
+
+def _place(keys: Sequence[int | str]) -> str:
+    """`report.deadband`, or `resource #2.scale` for a table that is repeated."""
+    text = ".".join(f"#{key + 1}" if isinstance(key, int) else key for key in keys)
+    return text.replace(".#", " #")
+
+
+def _fields(section: type[BaseModel], keys: Sequence[int | str]) -> Sequence[str]:
+    """The names that are valid in the section, or in the table within it that `keys` lead to."""
+    for key in (key for key in keys if isinstance(key, str)):
+        field = section.model_fields.get(key)
+        annotation = field.annotation if field else None
+        inner = [t for t in _types(annotation) if issubclass(t, BaseModel)]
+        if not inner:
+            return []
+        section = inner[0]
+    return list(section.model_fields)
+
+
+def _types(annotation: Any) -> Iterator[type]:
+    if isinstance(annotation, type):
+        yield annotation
+    for argument in getattr(annotation, "__args__", ()):
+        yield from _types(argument)
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    if match := difflib.get_close_matches(name, known, n=1, cutoff=0.5):
+        return f"; did you mean {match[0]!r}?"
+    return f"; known are {', '.join(known)}" if known else ""
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

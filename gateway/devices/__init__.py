@@ -1,0 +1,1 @@
+"""Which devices there are: who may join, under which name, and whether they are there."""

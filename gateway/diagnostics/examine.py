@@ -1,0 +1,144 @@
+"""Whether a valid configuration meets a world in which it works; it asks, and changes nothing.
+
+What the running daemon holds is not tried again: its own word counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path as FilePath
+from typing import Any
+
+from gateway.client import MayNotAsk, NotRunning, ask
+from gateway.configuration.checks import SERVICE_USER, Check, Finding, Severity
+from gateway.configuration.config import Config, adapter_entry_points
+from gateway.errors import GatewayError, StateError
+from gateway.objects.ddf import load_folder
+from gateway.objects.registry import Registry
+from gateway.overview import Condition
+from gateway.storage.state import remembered
+
+CHECK_TIMEOUT_S = 60.0
+"""For all of one adapter: an XMPP login may take 30 s; twice that is what a person waits."""
+
+DAEMON = "daemon"
+
+_WELL = (Condition.STARTING.value, Condition.RUNNING.value)
+
+
+def by_itself(config: Config) -> Sequence[Finding]:
+    """What can be said without looking farther than at the configuration and what it names."""
+    registry = Registry.builtin()
+    folder = config.gateway.definitions
+    faults = load_folder(folder, registry) if folder else []
+    return [*(Finding(Severity.WARNING, "gateway", fault) for fault in faults), *_unheard(config)]
+
+
+async def in_the_world(config: Config, state: FilePath) -> Sequence[Finding]:
+    """What the adapters find, in the order of the configuration; they look at the same time."""
+    daemon = await asyncio.to_thread(_daemon, config)
+    findings = [daemon.finding, *_clashes(config, daemon, state), *_rights()]
+    if daemon.is_closed:
+        return findings
+    registry = Registry.builtin()
+    if config.gateway.definitions:
+        load_folder(config.gateway.definitions, registry)
+    found = await asyncio.gather(
+        *(_adapter(config, name, registry, daemon) for name in config.adapters)
+    )
+    return [*findings, *(finding for each in found for finding in each)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Daemon:
+    """What the running daemon says; `is_closed`: it runs, but does not answer this user."""
+
+    finding: Finding
+    adapters: Mapping[str, Mapping[str, Any]]
+    prefixes: Mapping[str, str] = field(default_factory=dict)
+    is_closed: bool = False
+
+
+def _daemon(config: Config) -> _Daemon:
+    try:
+        answer = ask(config.gateway.socket, {"do": "devices"})
+    except NotRunning:
+        return _Daemon(Finding(Severity.OK, DAEMON, "it does not run, so all is tried"), {})
+    except MayNotAsk as error:
+        text = f"{error}; what it holds is not tried"
+        return _Daemon(Finding(Severity.WARNING, DAEMON, text), {}, is_closed=True)
+    except GatewayError as error:
+        return _Daemon(Finding(Severity.ERROR, DAEMON, str(error)), {}, is_closed=True)
+    return _Daemon(
+        Finding(Severity.OK, DAEMON, "it runs; its own word stands for what it holds"),
+        {adapter["name"]: adapter for adapter in answer["adapters"]},
+        {device["prefix"]: device["id"] for device in answer["devices"]},
+    )
+
+
+async def _adapter(
+    config: Config, name: str, registry: Registry, daemon: _Daemon
+) -> Sequence[Finding]:
+    if running := daemon.adapters.get(name):
+        severity = Severity.OK if running["condition"] in _WELL else Severity.ERROR
+        return [Finding(severity, name, f"the daemon says: {running['status']}")]
+    adapter, section = config.adapters[name]
+    check: Check | None = getattr(adapter, "check", None)
+    if check is None:
+        return []
+    try:
+        async with asyncio.timeout(CHECK_TIMEOUT_S):
+            return await check(section, registry)
+    except GatewayError as error:
+        return [Finding(Severity.ERROR, name, str(error))]
+    except TimeoutError:
+        text = f"its check did not end within {CHECK_TIMEOUT_S:.0f} s"
+        return [Finding(Severity.ERROR, name, text)]
+
+
+def _rights() -> Sequence[Finding]:
+    """Whether who checks sees less than the daemon would."""
+    try:
+        service = pwd.getpwnam(SERVICE_USER)
+    except KeyError:  # not installed as a service
+        return []
+    if os.geteuid() in {0, service.pw_uid}:
+        return []
+    text = f"this is not {SERVICE_USER}: what you may not read or open, it may; use sudo to be sure"
+    return [Finding(Severity.WARNING, DAEMON, text)]
+
+
+def _unheard(config: Config) -> Sequence[Finding]:
+    """Devices that are listed, but whose adapter is not switched on."""
+    kinds = {device.partition(":")[0] for device in config.rules.devices}
+    missing = sorted((kinds & adapter_entry_points().keys()) - config.adapters.keys())
+    return [
+        Finding(
+            Severity.WARNING,
+            name,
+            f"devices {name}:... are listed, but nothing hears them: add the section [{name}]",
+        )
+        for name in missing
+    ]
+
+
+def _clashes(config: Config, daemon: _Daemon, state: FilePath) -> Sequence[Finding]:
+    """Prefixes that the configuration asks for, but that another device has had before."""
+    try:
+        owners = daemon.prefixes or {known.prefix: known.device for known in remembered(state)}
+    except StateError as error:
+        return [Finding(Severity.ERROR, DAEMON, str(error))]
+    return [
+        Finding(
+            Severity.WARNING,
+            "device",
+            f"{device} cannot have prefix {rule.prefix}, which belongs to {owner}: choose "
+            f"another one, or free it with: border-gateway forget {owner}",
+        )
+        for device, rule in config.rules.devices.items()
+        if rule.prefix and (owner := owners.get(rule.prefix, device)) != device
+    ]

@@ -1,0 +1,1 @@
+"""Encodings of values, paths and links, as octets or text. Pure."""

@@ -1,0 +1,1 @@
+"""The object definitions, and what is held against them."""

@@ -1,0 +1,47 @@
+"""What the gateway says of itself as IPSO objects: /3/0 (Device) and /25 (Gateway 2.0). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from gateway import __version__
+from gateway.events import Device, Resource
+from gateway.model import Path, Value, urn
+from gateway.objects.registry import Registry
+
+GATEWAY_OBJECT = 25
+"""OMA LwM2M Gateway, version 2.0: one instance a bridged device (Gateway TS 1.1, 6)."""
+
+
+def device_object() -> Mapping[Path, Value]:
+    """The gateway's own /3/0: manufacturer, model, version, no error, UDP binding."""
+    return {
+        Path(3, 0, 0): "Border Gateway",
+        Path(3, 0, 1): "border-gateway",
+        Path(3, 0, 3): __version__,
+        Path(3, 0, 11, 0): 0,
+        Path(3, 0, 16): "U",
+    }
+
+
+def gateway_object(
+    number: int, device: Device, resources: Sequence[Resource], registry: Registry
+) -> Mapping[Path, Value]:
+    """The /25 instance of a bridged device: its URN, its prefix, its objects."""
+    instance = Path(GATEWAY_OBJECT, number)
+    return {
+        Path(*instance, 0): urn(device.id),
+        Path(*instance, 1): device.prefix,
+        Path(*instance, 3): object_links([r.path for r in resources], registry),
+    }
+
+
+def object_links(paths: Sequence[Path], registry: Registry) -> str:
+    """The objects and instances of these paths as in a Register payload, `ver` on object links."""
+    links: dict[str, None] = {}
+    for path in paths:
+        definition = registry.object(path.object)
+        version = definition.version if definition else "1.0"
+        links[f"</{path.object}>" + (f";ver={version}" if version != "1.0" else "")] = None
+        links[f"<{path.upto(2)}>"] = None
+    return ",".join(links)

@@ -1,0 +1,1 @@
+"""The daemon as a process: its adapters kept alive, systemd, the machine beneath."""

@@ -1,0 +1,173 @@
+"""The state database's file: its tables, how it is opened, and what happens if it is damaged."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import sqlite3
+import time
+from pathlib import Path as FilePath
+
+from gateway.errors import StateError
+from gateway.model import GATEWAY
+from gateway.storage.salvage import SPARED, salvage
+
+log = logging.getLogger(__name__)
+
+FILE_NAME = "state.db"
+
+BUSY_TIMEOUT_S = 5.0
+"""How long another process (a backup) may hold the database."""
+
+# One step an entry; a database of version n has had the first n. Never change one that shipped.
+MIGRATIONS = (
+    """
+    CREATE TABLE device (
+        id TEXT PRIMARY KEY, prefix TEXT NOT NULL UNIQUE, name TEXT NOT NULL,
+        adapter TEXT NOT NULL, joined INTEGER NOT NULL, last_seen REAL
+    ) STRICT;
+    CREATE TABLE instance (
+        device TEXT NOT NULL, object INTEGER NOT NULL, key TEXT NOT NULL, number INTEGER NOT NULL,
+        PRIMARY KEY (device, object, key), UNIQUE (device, object, number)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE value (
+        device TEXT NOT NULL, path TEXT NOT NULL, value TEXT NOT NULL, at REAL NOT NULL,
+        PRIMARY KEY (device, path)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE adapter (
+        name TEXT NOT NULL, key TEXT NOT NULL, data BLOB NOT NULL, PRIMARY KEY (name, key)
+    ) STRICT, WITHOUT ROWID;
+    """,
+    # The journal. A series without device is one that was forgotten: its entries are pruned.
+    """
+    CREATE TABLE series (
+        id INTEGER PRIMARY KEY, device TEXT, path TEXT NOT NULL, UNIQUE (device, path)
+    ) STRICT;
+    CREATE TABLE journal (
+        number INTEGER PRIMARY KEY, series INTEGER NOT NULL, at_ms INTEGER NOT NULL,
+        value TEXT NOT NULL, changed INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX journal_of_series ON journal (series, at_ms);
+    CREATE TABLE place (reader TEXT PRIMARY KEY, number INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    """,
+)
+
+BACKED_UP = ("device", "instance", "value", "adapter")
+"""The tables of a backup. The journal is not in it: it is large, and only of the last days."""
+
+SPARE_END = ".spare"
+"""Behind the database's name: a copy of who the devices are, for the day it is damaged."""
+
+
+def open_database(file: FilePath) -> sqlite3.Connection:
+    """The database in a file, up to date; StateError if it cannot be used.
+
+    One that is damaged is set aside, and a new one begins with what can be read of it and of the
+    spare; one that is missing or empty begins with the spare.
+    """
+    try:
+        return _opened(file)
+    except sqlite3.Error as error:  # locked, full, not permitted
+        raise StateError(
+            f"{file}: {error}; is the disk full, or the file not writable for the daemon's user?"
+        ) from error
+
+
+def _opened(file: FilePath) -> sqlite3.Connection:
+    aside = None
+    try:
+        db = _connect(file)
+    except sqlite3.OperationalError:  # not damaged
+        raise
+    except sqlite3.DatabaseError as error:
+        aside = _set_aside(file)
+        log.error("%s is damaged (%s): set aside as %s", file, error, aside)
+        db = _connect(file)
+    spare = file.with_name(file.name + SPARE_END)
+    try:
+        if _is_empty(db):
+            _begin_anew(db, aside, spare)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _is_empty(db: sqlite3.Connection) -> bool:
+    """Whether nobody has joined yet; also where a beginning was interrupted."""
+    sql = "SELECT NOT EXISTS (SELECT 1 FROM device) AND NOT EXISTS (SELECT 1 FROM instance)"
+    return bool(db.execute(sql).fetchone()[0])
+
+
+def _begin_anew(db: sqlite3.Connection, aside: FilePath | None, spare: FilePath) -> None:
+    read = salvage(aside, BACKED_UP, db) if aside else 0
+    spared = salvage(spare, SPARED, db)
+    db.commit()  # all of it or nothing
+    if not (aside or spared):
+        return
+    devices = db.execute("SELECT count(*) FROM device").fetchone()[0]
+    log.warning(
+        "the state database begins anew with %d devices: %d rows are saved of the old one, %d of "
+        "%s; other devices get new prefixes. Frame counters may be lost: with link security, take "
+        "a new key",
+        devices, read, spared, spare,
+    )  # fmt: skip
+
+
+def _set_aside(file: FilePath) -> FilePath:
+    aside = file.with_suffix(f".damaged-{time.time():.0f}")
+    for end in ("-shm", "-wal", ""):
+        with contextlib.suppress(FileNotFoundError):
+            FilePath(f"{file}{end}").rename(f"{aside}{end}")
+    return aside
+
+
+def _connect(file: FilePath) -> sqlite3.Connection:
+    db = sqlite3.connect(file, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
+    try:
+        db.execute("PRAGMA journal_mode = WAL")
+        if db.execute("PRAGMA quick_check").fetchone() != ("ok",):
+            raise sqlite3.DatabaseError("integrity check failed")
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version > len(MIGRATIONS):
+            raise newer(file)
+        migrate(db, version)
+        with db:  # an instance number counts only with its device
+            db.execute(
+                "DELETE FROM instance WHERE device != ? AND device NOT IN (SELECT id FROM device)",
+                (GATEWAY,),
+            )
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def newer(file: FilePath) -> StateError:
+    """What to raise for a database that a newer version of the gateway wrote."""
+    return StateError(
+        f"{file} was written by a newer version of the gateway; install that version again, or "
+        "move the file away"
+    )
+
+
+def migrate(db: sqlite3.Connection, version: int = 0) -> None:
+    """Brings a database of a version up to date."""
+    for number, step in enumerate(MIGRATIONS[version:], version + 1):
+        db.executescript(f"BEGIN; {step} PRAGMA user_version = {number}; COMMIT;")
+
+
+def lock_folder(folder: FilePath) -> int:
+    """A descriptor that holds the folder for this process; StateError if another one has it."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise StateError(
+            f"{folder} is in use by another running gateway; stop that one "
+            "(systemctl stop border-gateway), or give this one its own --state folder"
+        ) from None
+    return descriptor

@@ -1,0 +1,248 @@
+"""The state database: what is kept for ever, and the last values. Nothing else touches disk.
+
+SQLite in WAL mode: a killed process loses nothing committed, a power cut the last seconds of
+values. Who a device is, is synced within half a second, what adapters remember at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import sqlite3
+import threading
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path as FilePath
+
+from gateway.devices.identities import Remembered
+from gateway.errors import GatewayError, StateError
+from gateway.events import Device, Resource
+from gateway.model import GATEWAY, DeviceId, ObjLink, Path, Value
+from gateway.storage import private_file
+from gateway.storage.database import (
+    BACKED_UP,
+    FILE_NAME,
+    MIGRATIONS,
+    SPARE_END,
+    lock_folder,
+    migrate,
+    newer,
+    open_database,
+)
+from gateway.storage.salvage import SPARED, as_text
+
+log = logging.getLogger(__name__)
+
+UNTIMED = 0.0
+"""The time of a value that was measured while the clock was not set."""
+
+
+class StateDatabase:
+    """The database in `folder`; implements the hub's Memory. Safe to use from two threads."""
+
+    def __init__(self, folder: FilePath) -> None:
+        self.file = folder / FILE_NAME
+        self._lock = threading.Lock()
+        self._spared = False
+        self._synced = True
+        with contextlib.ExitStack() as undo:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                undo.callback(os.close, lock_folder(folder))
+                self._db = open_database(self.file)
+            except OSError as error:
+                raise StateError(
+                    f"{folder}: {error.strerror or error}; is it writable for the daemon's user? "
+                    "Another folder is named by --state"
+                ) from error
+            undo.callback(self._db.close)
+            self._undo = undo.pop_all()
+
+    def close(self) -> None:
+        """Closes the database; nothing may be asked of it afterwards."""
+        with self._lock:
+            self._undo.close()
+
+    def load(self) -> Sequence[Remembered]:
+        """Every remembered device with its instance numbers and last values."""
+        with self._errors():
+            return _load(self._db)
+
+    def remember_device(self, device: Device, *, joined: bool) -> None:
+        with self.commit(synced=False) as db:
+            self._spared = self._synced = False  # under the lock: the saver may be at it
+            db.execute(
+                "INSERT INTO device VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
+                "prefix = excluded.prefix, name = excluded.name, adapter = excluded.adapter, "
+                "joined = joined OR excluded.joined",
+                (device.id, device.prefix, device.name, device.adapter, joined, device.last_seen),
+            )
+
+    def remember_instance(self, device: DeviceId, object_id: int, key: str, number: int) -> None:
+        with self.commit(synced=False) as db:
+            self._spared = self._synced = False
+            db.execute("INSERT INTO instance VALUES (?, ?, ?, ?)", (device, object_id, key, number))
+
+    def forget_device(self, device: DeviceId) -> None:
+        with self.commit() as db:
+            self._spared = False
+            db.execute("DELETE FROM device WHERE id = ?", (device,))
+            db.execute("DELETE FROM instance WHERE device = ?", (device,))
+            db.execute("DELETE FROM value WHERE device = ?", (device,))
+            db.execute("UPDATE series SET device = NULL WHERE device = ?", (device,))
+
+    def recall(self, adapter: str, key: str) -> bytes | None:
+        with self._errors():
+            row: tuple[bytes] | None = self._db.execute(
+                "SELECT data FROM adapter WHERE name = ? AND key = ?", (adapter, key)
+            ).fetchone()
+        return row[0] if row else None
+
+    def remember(self, adapter: str, key: str, data: bytes) -> None:
+        with self.commit() as db:
+            db.execute("INSERT OR REPLACE INTO adapter VALUES (?, ?, ?)", (adapter, key, data))
+
+    def save(self, unsaved: Sequence[tuple[Device, Path, Resource | None]]) -> None:
+        """Writes changed values (None: gone) and when their devices were seen, in one commit."""
+        seen = {device.id: device.last_seen for device, _, _ in unsaved}
+        gone = [(d.id, str(path)) for d, path, resource in unsaved if resource is None]
+        kept = [
+            (device.id, str(path), text_of(resource.value), resource.time or UNTIMED, device.id)
+            for device, path, resource in unsaved
+            if resource is not None
+        ]
+        with self.commit(synced=False) as db:
+            db.executemany("DELETE FROM value WHERE device = ? AND path = ?", gone)
+            # A device may have been forgotten since: nothing of it comes back.
+            db.executemany(
+                "INSERT OR REPLACE INTO value SELECT ?, ?, ?, ? "
+                "WHERE EXISTS (SELECT 1 FROM device WHERE id = ?)",
+                kept,
+            )
+            db.executemany(
+                "UPDATE device SET last_seen = ? WHERE id = ?", [(s, d) for d, s in seen.items()]
+            )
+
+    def save_seen(self, devices: Sequence[Device]) -> None:
+        """Writes when devices were seen, in one commit."""
+        with self.commit(synced=False) as db:
+            db.executemany(
+                "UPDATE device SET last_seen = ? WHERE id = ?",
+                [(device.last_seen, device.id) for device in devices],
+            )
+
+    def snapshot(self, tables: Sequence[str] = BACKED_UP) -> bytes:
+        """Tables of the database as they are now, as the content of a file."""
+        with self._errors(), contextlib.closing(sqlite3.connect(":memory:")) as copy:
+            migrate(copy)
+            for table in tables:
+                rows = self._db.execute(f"SELECT * FROM {table}")  # noqa: S608  (our own names)
+                places = ", ".join("?" * len(rows.description))
+                copy.executemany(f"INSERT INTO {table} VALUES ({places})", rows)  # noqa: S608
+            copy.commit()
+            return copy.serialize()
+
+    def sync(self) -> None:
+        """Has who the devices are on the disk itself, if that changed since."""
+        if self._synced:
+            return
+        self._synced = True
+        try:
+            with self.commit() as db:  # whose sync takes with it what was committed before
+                db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        except StateError:
+            self._synced = False
+            raise
+
+    def spare(self) -> None:
+        """Writes who the devices are into the spare, if that changed since; StateError."""
+        if self._spared:
+            return
+        self._spared = True
+        try:
+            spare = self.file.with_name(self.file.name + SPARE_END)
+            private_file.write(spare, self.snapshot(SPARED))
+        except GatewayError as error:
+            self._spared = False
+            raise StateError(str(error)) from error
+
+    @contextlib.contextmanager
+    def commit(self, *, synced: bool = True) -> Iterator[sqlite3.Connection]:
+        """One transaction, committed at the end; StateError where that fails."""
+        with self._errors():
+            self._db.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
+            with self._db:
+                yield self._db
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        """The lock, and the database's errors as ours."""
+        try:
+            with self._lock:
+                yield
+        except sqlite3.Error as error:
+            raise StateError(f"{self.file}: {error}") from error
+
+
+def remembered(folder: FilePath) -> Sequence[Remembered]:
+    """What the last daemon left in a folder, without touching it; empty if that is not readable.
+
+    StateError if the database is that of a newer version.
+    """
+    file = folder.absolute() / FILE_NAME
+    try:  # immutable: no lock, no files beside it, and nothing of a daemon that was killed
+        with contextlib.closing(sqlite3.connect(f"{file.as_uri()}?immutable=1", uri=True)) as db:
+            if db.execute("PRAGMA user_version").fetchone()[0] > len(MIGRATIONS):
+                raise newer(file)
+            return _load(db)
+    except sqlite3.Error:
+        return []
+
+
+def _load(db: sqlite3.Connection) -> Sequence[Remembered]:
+    db.text_factory = as_text
+    rows = db.execute("SELECT * FROM device ORDER BY rowid").fetchall()
+    instances: dict[str, dict[tuple[int, str], int]] = defaultdict(dict)
+    for device, object_id, key, number in db.execute("SELECT * FROM instance"):
+        instances[device][object_id, key] = number
+    values: dict[str, list[Resource]] = defaultdict(list)
+    for device, path, text, at in db.execute("SELECT * FROM value"):
+        try:
+            value, untimed = value_from(text), at == UNTIMED
+            values[device].append(Resource(Path.parse(path), value, at, untimed=untimed))
+        except (ValueError, StateError) as error:  # a bit that an old SD card turned
+            log.warning("the last value of %s %s is lost: %s", device, path, error)
+    known = [
+        Remembered(DeviceId(i), prefix, name, adapter, bool(joined), seen, instances[i], values[i])
+        for i, prefix, name, adapter, joined, seen in rows
+    ]
+    # The gateway has no row of its own, but instance numbers.
+    own = Remembered(GATEWAY, "", "", "", False, None, instances[GATEWAY], [])
+    return [own, *known]
+
+
+def text_of(value: Value | None) -> str:
+    """A value with its type, as it stands in the database."""
+    match value:
+        case bytes():
+            return json.dumps({"opaque": value.hex()})
+        case ObjLink():
+            return json.dumps({"objlink": [value.object, value.instance]})
+        case _:
+            return json.dumps(value)
+
+
+def value_from(text: str) -> Value | None:
+    """The inverse of `text_of`; StateError."""
+    value = json.loads(text)
+    match value:
+        case {"opaque": str(digits)}:
+            return bytes.fromhex(digits)
+        case {"objlink": [int(object_id), int(instance)]}:
+            return ObjLink(object_id, instance)
+        case None | bool() | int() | float() | str():
+            return value
+        case _:
+            raise StateError(f"not a value: {text}")
