@@ -1,6 +1,7 @@
 """What the stack promises when the air is bad, the stick fails and things are started again."""
 
 import asyncio
+import time
 from pathlib import Path as FilePath
 
 import pytest
@@ -23,6 +24,7 @@ from gateway.model import Path
 from tests.fakes import DictMemory
 from tests.lowpan import networks, tshark
 from tests.lowpan.mesh_bench import (
+    DEADLINE_S,
     LEAF,
     ND,
     ROUTER,
@@ -36,7 +38,8 @@ from tests.lowpan.mesh_bench import (
 
 BAD_AIR = Faults(tx_loss=0.2, rx_loss=0.2, duplicate=0.2, reorder=0.2, delay_s=0.01)
 
-HEAL_S = 10.0
+HEAL_S = DEADLINE_S
+"""Growing pauses before a stick is opened again, and before a request is repeated, add up."""
 
 
 async def test_in_bad_air_every_reading_arrives_once_and_in_order() -> None:
@@ -93,6 +96,19 @@ async def test_while_the_stick_is_out_nodes_are_offline_and_what_they_measure_fo
             await gateway.until(lambda: gateway.value(ND, TEMPERATURE) == 2.0, "the next one")
         assert "recovered after" in gateway.south.text
         assert "lost" in gateway.south.text
+
+
+async def test_what_came_just_before_the_stick_went_is_told_of_a_node_that_is_offline() -> None:
+    mesh, gateway = Mesh(), Gateway(ND)
+    add(mesh, ND, Profile.ND)
+    async with mesh.running() as rcp, gateway.running(f"spinel+hdlc://{rcp.path}") as adapter:
+        await gateway.until(lambda: gateway.watches(ND, TEMPERATURE), "an observation")
+        rcp.unplug()
+        await gateway.until(lambda: gateway.state(ND)[0] is State.OFFLINE, "offline")
+        session, _ = adapter._sessions[device_of(ND)]
+        session._report({TEMPERATURE: (5.0, time.time())})
+        assert gateway.value(ND, TEMPERATURE) == 5.0
+        assert gateway.state(ND)[0] is State.OFFLINE
 
 
 async def test_a_node_that_falls_silent_is_offline_and_comes_back_when_it_is_heard() -> None:

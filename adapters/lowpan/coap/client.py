@@ -57,7 +57,7 @@ class Client:
     ) -> None:
         self._endpoint = endpoint
         self._hops = hops
-        self._trouble = trouble
+        self.trouble = trouble
         self._ack_timeout_s = ack_timeout_s
 
     async def ask(self, peer: Peer, request: Request) -> Answer:
@@ -107,7 +107,7 @@ class Client:
         except TimeoutError:
             raise TimedOut(f"{peer} acknowledged, but did not answer") from None
         except error.Error as fault:
-            if trouble := self._trouble():
+            if trouble := self.trouble():
                 raise Unreachable(trouble) from fault
             raise _translated(peer, fault) from fault
 

@@ -279,11 +279,14 @@ class Session:
         readings = [Reading(self.device, path, value, at) for path, (value, at) in values.items()]
         readings += [Reading(self.device, path, value, now) for path, value in radio.items()]
         self._known.update(reading.path for reading in readings)
-        if not self._answering:
+        trouble = self._client.trouble()
+        if not self._answering and not trouble:
             self._answering, self._missed = True, False
             self._port.online(self.device, self.place.route)
         if readings:
             self._port.report(readings)
+        if trouble:  # it was received before the radio went down
+            self._silent(trouble)
 
     def _radio_values(self) -> dict[Path, Value]:
         """The object Connectivity Monitoring, for every node alike."""
