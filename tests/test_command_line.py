@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import pty
+import shutil
 import struct
 import subprocess
 import sys
@@ -68,6 +69,18 @@ def test_devices_tells_in_one_line_each_who_is_there_and_how(daemon: Daemon) -> 
     assert "id         sim:0000000000000001" in one
     assert "attic/3303/0/5700" in one
     assert json.loads(daemon.command("devices", "attic", "--json").stdout)["main"]["unit"] == "Cel"
+
+
+def test_a_fresh_gateway_says_how_devices_get_in(daemon: Daemon) -> None:
+    daemon.end()
+    daemon.configure('[gateway]\nsocket = "{folder}/control.sock"\n')
+    shutil.rmtree(daemon.folder / "state")
+    daemon.start()
+    answer = daemon.command("devices")
+    assert answer.stdout.strip().endswith(
+        "no devices yet: list them in the configuration, or: border-gateway permit"
+    )
+    assert (answer.stderr, answer.returncode) == ("", 0)
 
 
 def test_a_hundred_devices_fit_one_screen_and_those_that_are_away_stand_first(

@@ -100,6 +100,8 @@ def _rest(number: int) -> None:
 
 
 def _counted(found: Sequence[_Row]) -> str:
+    if not found:
+        return "no devices yet: list them in the configuration, or: border-gateway permit"
     states = Counter(d["state"] for d in found)
     each = ", ".join(f"{states[state]} {state}" for state in reversed(_ORDER) if states[state])
     return f"{len(found)} device{'' if len(found) == 1 else 's'}{': ' if each else ''}{each}"

@@ -74,7 +74,7 @@ def terminal() -> tuple[int, int]:
 def table(
     heading: Sequence[str], rows: Sequence[Sequence[str]], droppable: Sequence[str] = ()
 ) -> None:
-    """Prints rows in columns, without those that are empty everywhere.
+    """Prints rows in columns, without those that are empty everywhere; nothing without rows.
 
     What does not fit the terminal is cut from the last column; before that becomes too narrow,
     `droppable` columns are left out in this order.
@@ -84,6 +84,8 @@ def table(
         for name, *cells in zip(heading, *rows, strict=True)
         if any(cells)
     }
+    if not columns:
+        return
     room = _room(columns)
     for name in droppable:
         if room < NARROWEST_END and name in columns:
