@@ -1,6 +1,6 @@
 """What a published item's payload is written in: SenML in XML, or in JSON within XML. Pure.
 
-A format's `encode` gets a SenML XML pack, and gives what is published instead of it.
+A format's `encode` gives the text of the element that is published for a pack.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from typing import Protocol
 
+from adapters.xmpp.payload import Pack
+from adapters.xmpp.xmltext import escaped
 from gateway.errors import DecodeError
 from gateway.formats.senml import NAMESPACE, Record, from_json, from_xml, to_json
 
@@ -21,8 +23,8 @@ class Format(Protocol):
     @property
     def namespace(self) -> str: ...
 
-    def encode(self, item_id: str, pack: ET.Element) -> ET.Element:
-        """A SenML XML pack in this format."""
+    def encode(self, item_id: str, pack: Pack) -> str:
+        """A pack in this format, as XML text."""
 
 
 class SenmlXml:
@@ -30,8 +32,8 @@ class SenmlXml:
 
     namespace = NAMESPACE
 
-    def encode(self, item_id: str, pack: ET.Element) -> ET.Element:
-        return pack
+    def encode(self, item_id: str, pack: Pack) -> str:
+        return pack.text
 
 
 SENML_XML: Format = SenmlXml()
@@ -42,11 +44,9 @@ class SenmlJson:
 
     namespace = JSON
 
-    def encode(self, item_id: str, pack: ET.Element) -> ET.Element:
-        container = ET.Element(f"{{{JSON}}}json")
-        base = next((record.get("bn", "") for record in pack), "")
-        container.text = to_json(records(pack), base).decode()
-        return container
+    def encode(self, item_id: str, pack: Pack) -> str:
+        content = to_json(pack.records, pack.base).decode()
+        return f'<json xmlns="{JSON}">{escaped(content)}</json>'
 
 
 def records(payload: ET.Element, now: float = 0.0) -> list[Record]:

@@ -51,10 +51,20 @@ _FRAME_LENGTH = len(to_xml([])) + 30
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """An item's payload; `omitted` are the names of records that it could not take."""
+    """An item's payload, its records and as SenML XML, where all names begin with `base`.
 
-    xml: ET.Element
+    `omitted` are the names of records that it could not take.
+    """
+
+    records: Sequence[Record]
+    base: str
+    text: str
     omitted: tuple[str, ...] = ()
+
+    @property
+    def xml(self) -> ET.Element:
+        """The payload as an element."""
+        return ET.fromstring(self.text)  # noqa: S314  (our own XML)
 
 
 def item_ids(resources: Iterable[Resource], layout: Layout) -> list[str]:
@@ -124,13 +134,13 @@ def history(
         if not 0 < own < MAX_PACK_BYTES:
             continue
         if records and (len(records) == size[0] or length + own > size[1]):
-            yield first, Pack(_xml(records, base))
+            yield first, Pack(records, base, to_xml(records, base))
             records, length = [], 0
         first = first if records else entry.number
         records.append(record)
         length += own - len(base) - _FRAME_LENGTH
     if records:
-        yield first, Pack(_xml(records, base))
+        yield first, Pack(records, base, to_xml(records, base))
 
 
 def _record(
@@ -143,10 +153,6 @@ def _record(
     numeric = isinstance(value, int | float) and not isinstance(value, bool)
     known_unit = senml_unit(unit) if numeric and unit else None
     return Record(f"{urn(device)}{resource.path}", value, known_unit, resource.time)
-
-
-def _xml(records: Sequence[Record], base: str) -> ET.Element:
-    return ET.fromstring(to_xml(records, base))  # noqa: S314  (our own XML)
 
 
 def readable(resource: Resource, registry: Registry) -> ResourceDefinition | None:
@@ -211,13 +217,7 @@ def directory_entry(
 
 def said(pack: Pack) -> str:
     """What a description says, whenever it was made and its device was last heard."""
-    records = (dict(record.attrib) for record in pack.xml)
-    kept = [
-        {name: text for name, text in record.items() if name != "bt"}
-        for record in records
-        if record.get("n") != "last_seen"
-    ]
-    return repr(kept)
+    return repr([(r.name, r.value) for r in pack.records if not r.name.endswith("/last_seen")])
 
 
 def gateway_entry(
@@ -258,6 +258,16 @@ def _said(name: str, texts: dict[str, Value | None], now: float | None) -> list[
 
 def _pack(records: Sequence[Record], base: str) -> Pack:
     """As many of the records as SenML and the limit allow: the longest ones are left out first."""
+    try:
+        text = to_xml(records, base)
+    except EncodeError:
+        return _fitting(records, base)
+    if len(text.encode()) > MAX_PACK_BYTES:
+        return _fitting(records, base)
+    return Pack(records, base, text)
+
+
+def _fitting(records: Sequence[Record], base: str) -> Pack:
     lengths = {record.name: _length(record) for record in records}
     kept = [record for record in records if lengths[record.name]]
     text = to_xml(kept, base)
@@ -272,7 +282,7 @@ def _pack(records: Sequence[Record], base: str) -> Pack:
         text = to_xml(kept, base)
     written = {record.name for record in kept}
     omitted = tuple(name for name in lengths if name not in written)
-    return Pack(ET.fromstring(text), omitted)  # noqa: S314  (our own XML)
+    return Pack(kept, base, text, omitted)
 
 
 def _length(record: Record) -> int:

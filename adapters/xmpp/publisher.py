@@ -146,10 +146,10 @@ class Publisher:
         entry = self._entry(online=False, now=now)
         try:
             async with asyncio.timeout(FAREWELL_S):
-                await pubsub.publish(self.nodes.directory, GATEWAY, entry.xml)
+                await pubsub.publish(self.nodes.directory, GATEWAY, entry)
                 for device in self._devices():
                     pack = payload.stopped(device, now)
-                    await pubsub.publish(self.nodes.device(device.id), STATUS, pack.xml)
+                    await pubsub.publish(self.nodes.device(device.id), STATUS, pack)
         except (TimeoutError, AdapterError) as error:
             log.info("not all subscribers were told that the gateway stops: %s", error)
 
@@ -269,7 +269,7 @@ class Publisher:
             self.delivery.sending(key, self._shows)
             said = _said(key, pack)
             if said is None or self._told.get(key) != said:
-                await pubsub.publish(node, item_id, pack.xml)
+                await pubsub.publish(node, item_id, pack)
             if said is not None:
                 self._told[key] = said
         else:

@@ -15,6 +15,7 @@ from typing import Literal
 from adapters.xmpp import stanzas
 from adapters.xmpp.errors import NoAnswer, StanzaError
 from adapters.xmpp.formats import SENML_XML, Format
+from adapters.xmpp.payload import Pack
 from adapters.xmpp.session import Session
 
 log = logging.getLogger(__name__)
@@ -174,9 +175,9 @@ class Pubsub:
         """The node may be gone or changed: it is looked at before the next publish."""
         return self._known.pop(node, None) is not None
 
-    async def publish(self, node: str, item_id: str, payload: ET.Element) -> None:
-        """Publishes one item, a SenML XML pack, of a node that was ensured."""
-        await self._set(stanzas.publish(node, item_id, self._format.encode(item_id, payload)))
+    async def publish(self, node: str, item_id: str, pack: Pack) -> None:
+        """Publishes one item of a node that was ensured."""
+        await self._set(stanzas.publish(node, item_id, self._format.encode(item_id, pack)))
 
     async def retract(self, node: str, item_id: str) -> None:
         """Removes an item, if it is there."""
@@ -266,7 +267,7 @@ class Pubsub:
     async def _get(self, request: ET.Element) -> ET.Element | None:
         return await self._session.ask("get", self.service.jid, request)
 
-    async def _set(self, request: ET.Element, *, missing_is_fine: bool = False) -> None:
+    async def _set(self, request: ET.Element | str, *, missing_is_fine: bool = False) -> None:
         try:
             await self._session.ask("set", self.service.jid, request)
         except StanzaError as error:

@@ -131,7 +131,7 @@ async def insist(
     while True:
         try:
             await pubsub.ensure(*place)
-            await pubsub.publish(node, item, pack.xml)
+            await pubsub.publish(node, item, pack)
         except NoAnswer as error:
             reason = str(error)
         except StanzaError as error:

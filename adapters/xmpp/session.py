@@ -16,14 +16,14 @@ from copy import deepcopy
 from typing import Any, Literal, NoReturn
 
 from slixmpp import JID, ClientXMPP, ComponentXMPP
-from slixmpp.exceptions import IqError, IqTimeout
 from slixmpp.xmlstream.handler import Callback
 from slixmpp.xmlstream.matcher.base import MatcherBase
-from slixmpp.xmlstream.tostring import tostring
 
 from adapters.xmpp.errors import BadCredentials, CannotLogIn, NoAnswer, SessionLost, StanzaError
-from adapters.xmpp.stanzas import CLIENT, COMPONENT, MAX_TEXT, legal, ping, renamed, why_refused
+from adapters.xmpp.exchange import Exchange, Kind
+from adapters.xmpp.stanzas import CLIENT, COMPONENT, MAX_TEXT, ping, renamed
 from adapters.xmpp.stream import Account, stream
+from adapters.xmpp.xmltext import text_of
 from gateway.errors import AdapterError
 from gateway.model import printable
 
@@ -49,8 +49,6 @@ INBOX = 10_000
 MAX_STANZA = 200_000
 """Servers end the connection at about 256 KiB."""
 
-Kind = Literal["get", "set"]
-
 
 class _Matcher(MatcherBase):
     """What slixmpp asks of each stanza; one for all requests, since every stanza pays for it."""
@@ -70,9 +68,11 @@ class Session:
     def __init__(self, client: ClientXMPP | ComponentXMPP) -> None:
         self._client = client
         self.is_component = bool(client.is_component)
-        self._pending: set[asyncio.Future[Any]] = set()
+        self._exchange = Exchange(self._write, lambda: self.jid, signed=self.is_component)
         self._lost = asyncio.Event()
         self._reason = ""
+        # Before slixmpp makes anything of them, and tries each of its handlers.
+        client.add_filter("in", lambda s: None if self._exchange.take(s.xml) else s)
         client.add_event_handler("stream_error", self._note_stream_error)
         client.add_event_handler("disconnected", lambda why: self._lose(_text(why)))
 
@@ -98,27 +98,17 @@ class Session:
         return own.partition(".")[2] or own if self.is_component else own
 
     async def ask(
-        self, kind: Kind, to: str | None, payload: ET.Element, timeout_s: float = ANSWER_TIMEOUT_S
+        self,
+        kind: Kind,
+        to: str | None,
+        content: ET.Element | str,
+        timeout_s: float = ANSWER_TIMEOUT_S,
     ) -> ET.Element | None:
         """The content of the answer. SessionLost, NoAnswer, or StanzaError if it was refused."""
         if self._lost.is_set():
             raise SessionLost(self._reason)
-        iq = self._client.make_iq(ito=JID(to) if to else None)
-        iq["type"] = kind
-        if self.is_component:
-            iq["from"] = self._client.boundjid
-        iq.append(legal(payload))
-        answer: asyncio.Future[Any] = iq.send(timeout=timeout_s)  # type: ignore[no-untyped-call]
-        self._pending.add(answer)
-        try:
-            result = await answer
-        except IqError as error:
-            raise why_refused(error.iq.xml) from None
-        except IqTimeout:
-            raise NoAnswer(f"{to or self.domain} did not answer within {timeout_s:g} s") from None
-        finally:
-            self._pending.discard(answer)
-        return next(iter(result.xml), None)
+        text = content if isinstance(content, str) else text_of(content)
+        return await self._exchange.ask(kind, str(JID(to)) if to else None, text, timeout_s)
 
     def listen(self, kind: Literal["message", "presence"]) -> asyncio.Queue[ET.Element]:
         """The messages, or presences, that arrive."""
@@ -163,15 +153,18 @@ class Session:
         """
         if self.is_component:
             stanza.attrib.setdefault("from", self.jid)
-            stanza = renamed(stanza, CLIENT, COMPONENT)
         else:
             stanza.attrib.pop("from", None)
-        text = tostring(legal(stanza))
+        text = text_of(stanza, CLIENT)  # so that it has the namespace of the stream, whichever
         if len(text.encode()) > MAX_STANZA:
             to = printable(stanza.get("to", ""))
             log.error("a stanza to %s is too long for a server, and dropped", to)
         elif not self._lost.is_set():
-            self._client.send(text)
+            self._exchange.send(text)
+
+    def _write(self, text: str) -> None:
+        if self._client.transport is not None:
+            self._client.send_raw(text)
 
     async def watch(self) -> NoReturn:
         """Pings the server; raises SessionLost when the session is lost."""
@@ -237,6 +230,7 @@ class Session:
         """Ends the stream, and everything that slixmpp left running."""
         client = self._client
         client.cancel_connection_attempt()
+        self._exchange.flush()
         if client.sessionstarted and not self._lost.is_set():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(2 * GOODBYE_S):
@@ -256,9 +250,7 @@ class Session:
         if not self._lost.is_set():
             self._reason = reason
             self._lost.set()
-            for answer in self._pending:
-                if not answer.done():
-                    answer.set_exception(SessionLost(self._reason))
+            self._exchange.lost(reason)
         # COMPAT Python 3.11.2 (Debian 12): client.abort() closes first, and TLS that is closed
         # twice cannot be aborted any more.
         if self._client.transport is not None:

@@ -12,6 +12,7 @@ from adapters.xmpp import pace, queue
 from adapters.xmpp import publisher as publisher_module
 from adapters.xmpp.config import XmppSection
 from adapters.xmpp.errors import NoAnswer, SessionLost, StanzaError
+from adapters.xmpp.payload import Pack
 from adapters.xmpp.publisher import Publisher
 from adapters.xmpp.pubsub import STATE, Kind, Pubsub, Service
 from gateway.errors import AdapterError
@@ -39,13 +40,13 @@ class Memory:
     def forget(self, node: str) -> bool:
         return True
 
-    async def publish(self, node: str, item_id: str, payload: ET.Element) -> None:
+    async def publish(self, node: str, item_id: str, pack: Pack) -> None:
         await asyncio.sleep(0)
         if fault := self.faults.pop(item_id, None):
             raise fault
         if node not in self.nodes:
             raise StanzaError("item-not-found")
-        self.nodes[node][item_id] = payload
+        self.nodes[node][item_id] = pack.xml
         self.log.append((node, item_id))
 
     async def retract(self, node: str, item_id: str) -> None:

@@ -14,6 +14,8 @@ from adapters.xmpp.formats import records
 from adapters.xmpp.iot import dialect, readout
 from adapters.xmpp.iot.fields import Field, fields
 from adapters.xmpp.iot.readout import Node, Query
+from adapters.xmpp.payload import Pack
+from adapters.xmpp.xmltext import text_of
 from gateway.errors import InvalidValue
 from gateway.formats.senml import Record
 from gateway.formats.text import to_text
@@ -32,9 +34,9 @@ class Publication:
         self._port = port
         self._devices: dict[str, DeviceId] = {}
 
-    def encode(self, item_id: str, pack: ET.Element) -> ET.Element:
+    def encode(self, item_id: str, pack: Pack) -> str:
         """The response that holds what a SenML pack says of one device, or of the gateway."""
-        said = records(pack)
+        said = records(pack.xml)
         name = said[0].name.removeprefix(_URN).partition("/")[0] if said else ""
         device = self._device(name)
         query = Query(item_id, self.namespace, ())
@@ -51,7 +53,7 @@ class Publication:
         answer = readout.response(query, [(Node(device or DeviceId(name), (), doubtful), values)])
         for record in labels:
             self._add(answer[0], record)
-        return answer
+        return text_of(answer)
 
     def _add(self, node: ET.Element, record: Record) -> None:
         space, value = self.namespace, record.value
