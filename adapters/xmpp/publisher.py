@@ -9,12 +9,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable
-from typing import assert_never
+from typing import NoReturn, assert_never
 
 from adapters.xmpp import payload
 from adapters.xmpp.config import XmppSection
 from adapters.xmpp.delivery import Delivery, Place
-from adapters.xmpp.errors import NoAnswer, SessionLost, StanzaError
+from adapters.xmpp.errors import NoAnswer, StanzaError
 from adapters.xmpp.nodes import Nodes
 from adapters.xmpp.pace import Pace
 from adapters.xmpp.payload import META, STATUS, Layout, Pack
@@ -52,7 +52,6 @@ class Publisher:
 
     def __init__(self, config: XmppSection, port: NorthPort) -> None:
         self._port = port
-        self._window = config.window
         self._gateway = config.gateway
         self.nodes = Nodes(f"{config.root}/{config.gateway}")
         self.delivery = Delivery(Place(port.place(HISTORY)))
@@ -68,6 +67,7 @@ class Publisher:
         self._address = ""
         self._wake = asyncio.Event()
         self._blocked = False
+        self._lost_at = 0.0
         self._pace = Pace()
         self.republish()
 
@@ -127,17 +127,20 @@ class Publisher:
         """Sends what waits and what comes, until the session is lost."""
         self._address = pubsub.address
         self._port.status(connected(pubsub))
-        self._queue.session_lost(time.monotonic())
-        self.delivery.lost(time.monotonic())
+        self.delivery.lost(self._lost_at)
         self._told.clear()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(tidy(pubsub, self.nodes, self._items, prune=self._prune))
-            group.create_task(self._refresh())
-            group.create_task(
-                look_after(pubsub, self.nodes, self._items, self._queue.waits_for, self._restore)
-            )
-            for _ in range(self._window):
-                group.create_task(self._work(pubsub))
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(tidy(pubsub, self.nodes, self._items, prune=self._prune))
+                group.create_task(self._refresh())
+                waits_for = self._queue.waits_for
+                group.create_task(
+                    look_after(pubsub, self.nodes, self._items, waits_for, self._restore)
+                )
+                await self._dispatch(pubsub, group)
+        finally:
+            self._lost_at = time.monotonic()
+            self._queue.session_lost(self._lost_at)
 
     async def farewell(self, pubsub: Pubsub) -> None:
         """Says that the gateway stops, and that its devices are unknown; within FAREWELL_S."""
@@ -204,27 +207,27 @@ class Publisher:
             await asyncio.sleep(REFRESH_S)
             self._put(Key(GATEWAY, GATEWAY))
 
-    async def _work(self, pubsub: Pubsub) -> None:
+    async def _dispatch(self, pubsub: Pubsub, group: asyncio.TaskGroup) -> NoReturn:
+        """Begins to send what the window allows. One task wakes for what comes, not a whole pool:
+        the items that may go now go in one turn of the loop, and so in one piece."""
         while True:
-            key = self._queue.take(time.monotonic())
-            if key is None:
-                await self._something_to_do()
-                continue
-            began = time.monotonic()
-            try:
-                await self._send(pubsub, key)
-            except (SessionLost, asyncio.CancelledError):
-                self._queue.unsent(key)
-                raise
-            except NoAnswer as error:
-                log.warning("%s %s: %s; it is sent again", *key, error)
-                self._failed(key)
-            except StanzaError as error:
-                self._refusal(pubsub, key, error)
-            else:
-                self._sent(pubsub, key, time.monotonic() - began)
-            self._wake.set()
-            self.moved.set()
+            while key := self._queue.take(time.monotonic()):
+                group.create_task(self._deliver(pubsub, key))
+            await self._something_to_do()
+
+    async def _deliver(self, pubsub: Pubsub, key: Key) -> None:
+        began = time.monotonic()
+        try:
+            await self._send(pubsub, key)
+        except NoAnswer as error:
+            log.warning("%s %s: %s; it is sent again", *key, error)
+            self._failed(key)
+        except StanzaError as error:
+            self._refusal(pubsub, key, error)
+        else:
+            self._sent(pubsub, key, time.monotonic() - began)
+        self._wake.set()
+        self.moved.set()
 
     def _sent(self, pubsub: Pubsub, key: Key, took_s: float) -> None:
         self._pace.note(pubsub, took_s)

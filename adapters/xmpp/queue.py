@@ -56,7 +56,7 @@ class KeyQueue:
         self._directory: OrderedDict[Key, None] = OrderedDict()
         self._directory_since: float | None = None
         self._directory_at = 0.0
-        self._in_flight: set[Key] = set()
+        self._in_flight: dict[Key, None] = {}
         self._recent: OrderedDict[Key, float] = OrderedDict()
         self._parked: dict[DeviceId, _Parked] = {}
         self._failures: dict[DeviceId, int] = {}
@@ -117,7 +117,7 @@ class KeyQueue:
             if parked := self._parked.get(key.device):
                 parked.keys[key] = None
                 continue
-            self._in_flight.add(key)
+            self._in_flight[key] = None
             if key.device == GATEWAY:
                 self._directory_since = now
             return key
@@ -147,8 +147,7 @@ class KeyQueue:
         """`key` cannot be sent, now or later, and need not be until it changes."""
         self._settle(key)
 
-    def unsent(self, key: Key) -> None:
-        """The session ended while `key` was in flight: it comes first in the next one."""
+    def _unsent(self, key: Key) -> None:
         self._landed(key)
         self._line(key)[key] = None
         self._line(key).move_to_end(key, last=False)
@@ -161,13 +160,13 @@ class KeyQueue:
             pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(failures, 10))
         parked = self._parked.setdefault(key.device, _Parked(now))
         parked.until = max(parked.until, now + pause_s)
-        self.unsent(key)
+        self._unsent(key)
 
     def session_lost(self, now: float) -> None:
-        """A new session begins: what was acknowledged just before the old one ended is sent again.
-
-        No key may be in flight any more.
-        """
+        """What was in flight comes first in the next session, and once more what was acknowledged
+        just before this one ended."""
+        for key in reversed(list(self._in_flight)):
+            self._unsent(key)
         self._forget_recent(now)
         for key in self._recent:
             self.put(key)
@@ -179,7 +178,7 @@ class KeyQueue:
         return min((parked.until for parked in self._parked.values()), default=None)
 
     def _landed(self, key: Key) -> None:
-        self._in_flight.discard(key)
+        self._in_flight.pop(key, None)
         if key.device == GATEWAY:
             self._directory_since = None
 

@@ -1,9 +1,11 @@
 """The mirror against a service in memory that forgets and refuses as real ones do."""
 
 import asyncio
+import time
 import xml.etree.ElementTree as ET
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -102,6 +104,22 @@ async def test_what_was_acknowledged_just_before_a_session_ended_is_published_ag
     items = {"3/0", "4/0", "3303/0", "3312/0", "status", "meta"}
     async with mirror.session():
         await mirror.slot.until(lambda: set(mirror.memory.nodes[NODE]) == items)
+
+
+async def test_however_long_an_outage_is_what_was_acknowledged_before_it_is_published_again(
+    mirror: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with mirror.session():
+        await mirror.settled()
+        mirror.publisher.delivery.caught_up()
+        mirror.hub.say({VALUE: 22.5})
+        await mirror.settled()
+    del mirror.memory.nodes[NODE]["3303/0"]
+    hours_later = SimpleNamespace(monotonic=lambda: time.monotonic() + 3_600, time=time.time)
+    monkeypatch.setattr(publisher_module, "time", hours_later)
+    async with mirror.session():
+        await mirror.slot.until(lambda: "3303/0" in mirror.memory.nodes[NODE])
+        assert mirror.publisher.delivery.behind  # the journal brings what was in between
 
 
 @pytest.mark.parametrize(
