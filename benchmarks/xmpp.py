@@ -5,7 +5,6 @@
 
 import argparse
 import asyncio
-import contextlib
 import json
 import sys
 import tempfile
@@ -16,8 +15,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path as FilePath
 from statistics import median, quantiles
 from typing import Any, NamedTuple
-
-from slixmpp.exceptions import IqError
 
 from adapters.sim.prosody import SERVICE, ThrowawayProsody
 from adapters.xmpp.adapter import Xmpp
@@ -35,16 +32,43 @@ STOCK = """
 modules_enabled = { "roster", "saslauth", "tls", "disco", "ping", "pep", "adhoc", "limits" }
 limits = { c2s = { rate = "10kb/s" } }
 """
-BARE_NODE = "bare/gateway/0024befffe804ff1"
+CALM_PER_S = 50
+"""A quarter of what Prosody takes: then no item waits for others."""
 OFFERED_PER_S = 200
 DEVICES = (STATION, *(DeviceId(f"ble:00-24-be-80-50-{n:02x}") for n in range(4)))
 
 
 class Speed(NamedTuple):
-    """What a publisher does in a second, and what CPU time of its process an item takes."""
+    """What a publisher does in a second, what CPU time an item takes of its process, and of the
+    server's, and when it began (Unix seconds)."""
 
     items_per_s: float
     cpu_s: float
+    server_s: float
+    began: float
+
+
+class Watch:
+    """Takes the time of one publisher's run; items are as many a second as given, or as can be."""
+
+    def __init__(self, server: ThrowawayProsody, per_s: float | None) -> None:
+        self._server = server
+        self._per_s = per_s
+        self._cpu_s, self._server_s = time.process_time(), _cpu_s(server)
+        self._began, self._began_at = time.monotonic(), time.time()
+
+    @property
+    def took_s(self) -> float:
+        return time.monotonic() - self._began
+
+    async def due(self, number: int) -> None:
+        """Waits until an item may be published, counted from 1."""
+        if self._per_s:
+            await asyncio.sleep(number / self._per_s - self.took_s)
+
+    def speed(self, items: int) -> Speed:
+        cpu_s = time.process_time() - self._cpu_s, _cpu_s(self._server) - self._server_s
+        return Speed(items / self.took_s, cpu_s[0] / items, cpu_s[1] / items, self._began_at)
 
 
 class RealClock(Clock):
@@ -94,57 +118,55 @@ async def gateway_on(server: ThrowawayProsody, bench: HubBench) -> AsyncIterator
             await asyncio.wait({task})
 
 
-async def by_gateway(server: ThrowawayProsody, seconds: float) -> Speed:
-    """Each item is told to the hub when there is room for it."""
+async def by_gateway(server: ThrowawayProsody, seconds: float, per_s: float | None = None) -> Speed:
+    """Each item is told to the hub when there is room for it: as many wait as are on their way."""
     bench = house(1)
     async with gateway_on(server, bench) as gateway:
         await gateway.settled()
-        publisher, number = gateway.adapter._publisher, 0
-        count = bench.hub.counters
-        before, cpu, began = count["xmpp_items_published"], time.process_time(), time.monotonic()
-        while (took := time.monotonic() - began) < seconds:
-            while publisher.waiting + len(gateway.slot.outbox) < 2 * WINDOW:
-                number += 1
-                bench.say({Path(3303, number % ITEMS, 5700): number / 10})
-                if number % ITEMS == 0:
-                    break
-            await asyncio.sleep(0.001)
-        sent = count["xmpp_items_published"] - before
-        return Speed(sent / took, (time.process_time() - cpu) / sent)
+        publisher, slot, number = gateway.adapter._publisher, gateway.slot, 0
+        watch = Watch(server, per_s)
+        while watch.took_s < seconds:
+            await watch.due(number + 1)
+            await slot.until(lambda: publisher.waiting + len(slot.outbox) < 2 * WINDOW)
+            number += 1
+            bench.say({Path(3303, number % ITEMS, 5700): number / 10})
+        await gateway.settled()
+        return watch.speed(number)
 
 
-async def by_slixmpp(server: ThrowawayProsody, seconds: float) -> Speed:
-    """A publisher of thirty lines, with the same window and payload."""
+async def by_slixmpp(server: ThrowawayProsody, seconds: float, per_s: float | None = None) -> Speed:
+    """A publisher of twenty lines, with the same window and payload on the same node.
+
+    What a publish costs a server depends on how much its node keeps.
+    """
     async with peer_of(server, "gateway") as peer:
-        forms: Any = peer.plugin["xep_0004"]
-        form = forms.make_form("submit")
-        kind = "http://jabber.org/protocol/pubsub#node_config"
-        form.add_field(var="FORM_TYPE", ftype="hidden", value=kind)
-        for name, value in (("max_items", "256"), ("persist_items", "1"), ("access_model", "open")):
-            form.add_field(var=f"pubsub#{name}", value=value)
-        with contextlib.suppress(IqError):  # it is there from an earlier round
-            await peer.pubsub.create_node(SERVICE, BARE_NODE, config=form)
-        for item in ("status", "meta", "3312/0"):  # what costs depends on how many a node keeps
-            await peer.pubsub.publish(SERVICE, BARE_NODE, id=item, payload=ET.Element("{urn:x}x"))
-        sent, cpu, began = 0, time.process_time(), time.monotonic()
+        sent, watch = 0, Watch(server, per_s)
 
         async def work() -> None:
             nonlocal sent
-            while time.monotonic() - began < seconds:
+            while watch.took_s < seconds:
                 sent += 1
+                number = sent
+                await watch.due(number)
                 pack = ET.Element("{urn:ietf:params:xml:ns:senml}sensml")
-                base = f"urn:dev:mac:0024befffe804ff1/3303/{sent % ITEMS}/"
-                fields = {"bn": base, "bt": f"{time.time():.3f}", "n": "5700", "v": str(sent / 10)}
+                base = f"urn:dev:mac:0024befffe804ff1/3303/{number % ITEMS}/"
+                fields = {
+                    "bn": base,
+                    "bt": f"{time.time():.3f}",
+                    "n": "5700",
+                    "v": str(number / 10),
+                }
                 ET.SubElement(pack, "{urn:ietf:params:xml:ns:senml}senml", fields)
-                item = f"3303/{sent % ITEMS}"
-                await peer.pubsub.publish(SERVICE, BARE_NODE, id=item, payload=pack, timeout=60)
+                item = f"3303/{number % ITEMS}"
+                await peer.pubsub.publish(SERVICE, NODE, id=item, payload=pack, timeout=60)
 
         await asyncio.gather(*(work() for _ in range(WINDOW)))
-        return Speed(sent / (time.monotonic() - began), (time.process_time() - cpu) / sent)
+        return watch.speed(sent)
 
 
-async def subscriber(port: int, ca_file: str, node: str) -> None:
-    """A process of its own: prints how late each item is, until its standard input ends."""
+async def subscriber(port: int, ca_file: str) -> None:
+    """A process of its own: prints when each item was measured and how late it is, until its
+    standard input ends."""
 
     class Server:
         def __init__(self) -> None:
@@ -152,63 +174,72 @@ async def subscriber(port: int, ca_file: str, node: str) -> None:
             self.ca_file = FilePath(ca_file)
 
     async with peer_of(Server(), "reader") as peer:
-        late: list[float] = []
+        told: list[tuple[float, float]] = []
 
         def take(message: Any) -> None:
             now = time.time()
             records = message.xml.iter("{urn:ietf:params:xml:ns:senml}senml")
-            late.extend(now - float(r.get("bt")) for r in records if r.get("n") == "5700")
+            measured = [float(r.get("bt")) for r in records if r.get("n") == "5700"]
+            told.extend((at, now - at) for at in measured)
 
-        await peer.subscribe(node)
-        late.clear()
+        await peer.subscribe(NODE)
         peer.add_event_handler("pubsub_publish", take)
         print("ready", flush=True)
         await asyncio.to_thread(sys.stdin.read)
-        print(json.dumps(late))
+        print(json.dumps(told))
 
 
 @asynccontextmanager
-async def watched(server: ThrowawayProsody, node: str) -> AsyncIterator[list[float]]:
-    """How late a subscriber in another process gets the items published within."""
+async def watched(server: ThrowawayProsody) -> AsyncIterator[list[tuple[float, float]]]:
+    """When the items published within were measured, and how late another process gets each."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "benchmarks.xmpp", "--subscriber",
-        str(server.port), str(server.ca_file), node,
+        str(server.port), str(server.ca_file),
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=2**24,
     )  # fmt: skip
     assert process.stdout
     assert await process.stdout.readline() == b"ready\n"
-    late: list[float] = []
-    yield late
+    told: list[tuple[float, float]] = []
+    yield told
     out, _ = await process.communicate(b"")
-    late += json.loads(out)
+    told += map(tuple, json.loads(out))
 
 
 async def rates(seconds: float, rounds: int) -> None:
-    print(f"items a second, {ITEMS} items, window {WINDOW}, Prosody without limits")
-    ours: list[Speed] = []
-    theirs: list[Speed] = []
-    late: dict[str, list[float]] = {NODE: [], BARE_NODE: []}
+    print(f"{ITEMS} items, window {WINDOW}, Prosody without limits; in turn on the same node")
+    publishers = {"slixmpp": by_slixmpp, "gateway": by_gateway}
+    speeds: dict[str, list[Speed]] = {name: [] for name in publishers}
+    late: dict[str, list[float]] = {name: [] for name in publishers}
     async with ThrowawayProsody(PASSWORDS, admins=["gateway"], settings=UNLIMITED) as server:
-        await by_gateway(server, 0.5)  # so that the nodes are there
-        await by_slixmpp(server, 0.5)
+        await by_gateway(server, 0.1)  # so that the node is there
         for _ in range(rounds):
-            for node, publish, into in (
-                (BARE_NODE, by_slixmpp, theirs),
-                (NODE, by_gateway, ours),
-            ):
-                async with watched(server, node) as told:
-                    into.append(await publish(server, seconds))
-                late[node] += told
-    for name, found, node in (("slixmpp", theirs, BARE_NODE), ("gateway", ours, NODE)):
-        rate, cpu_s = (median(figures) for figures in zip(*found, strict=True))
-        print(f"  {name:8} {rate:6.0f}   {1000 * cpu_s:.2f} ms CPU each, told {_late(late[node])}")
-    pairs = [mine.items_per_s / bare.items_per_s for mine, bare in zip(ours, theirs, strict=True)]
-    print(f"  ratio    {median(pairs):6.2f}   the median of {len(pairs)} rounds")
+            for name, publish in publishers.items():
+                async with watched(server):
+                    speeds[name].append(await publish(server, seconds))
+            for name, publish in publishers.items():
+                async with watched(server) as told:
+                    run = await publish(server, seconds, CALM_PER_S)
+                late[name] += [late_s for at, late_s in told if at >= run.began]
+    for name, found in speeds.items():
+        rate, cpu_s, server_s, _ = map(median, zip(*found, strict=True))
+        costs = f"{1000 * cpu_s:.2f} ms CPU each, and {1000 * server_s:.2f} ms of the server's"
+        calm = f"at {CALM_PER_S} a second {_late(late[name])}"
+        print(f"  {name:8} {rate:6.0f} a second, {costs}; {calm}")
+    pairs = [
+        mine.items_per_s / bare.items_per_s
+        for mine, bare in zip(speeds["gateway"], speeds["slixmpp"], strict=True)
+    ]
+    print(f"  ratio    {median(pairs):6.2f}, the median of {len(pairs)} rounds")
 
 
 def _late(seconds: list[float]) -> str:
     cuts = quantiles(seconds, n=100)
-    return f"after {1000 * cuts[49]:.0f} ms p50, {1000 * cuts[98]:.0f} ms p99"
+    return f"told after {1000 * cuts[49]:.1f} ms p50, {1000 * cuts[98]:.1f} ms p99"
+
+
+def _cpu_s(server: ThrowawayProsody) -> float:
+    assert server.pid
+    return int(FilePath(f"/proc/{server.pid}/schedstat").read_text("ascii").split()[0]) / 1e9
 
 
 async def control(seconds: float) -> None:
@@ -287,10 +318,10 @@ async def main(*, quick: bool) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="less than a minute")
-    parser.add_argument("--subscriber", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--subscriber", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.subscriber:
-        port, ca_file, node = options.subscriber
-        asyncio.run(subscriber(int(port), ca_file, node))
+        port, ca_file = options.subscriber
+        asyncio.run(subscriber(int(port), ca_file))
     else:
         asyncio.run(main(quick=options.quick))

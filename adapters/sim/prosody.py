@@ -84,6 +84,11 @@ class ThrowawayProsody:
         """The authority that signed the server's certificate."""
         return (self._certificates or self._folder) / "ca.crt"
 
+    @property
+    def pid(self) -> int | None:
+        """The server's process, while it runs."""
+        return self._process.pid if self._process else None
+
     async def __aenter__(self) -> Self:
         for program in ("prosody", "openssl"):
             if not _program(program):
