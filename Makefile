@@ -4,7 +4,10 @@
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: demo test lint format deb container system-test registry bench-coap bench-lowpan \
+# The tests start this program some hundred times: it is not compiled each time.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: demo test lint format deb container compiled system-test registry bench-coap bench-lowpan \
 	bench-soak bench-status bench-xmpp clean
 
 demo: $(VENV)/.demo
@@ -17,7 +20,7 @@ test: $(VENV)/.dev
 		systemd-analyze=systemd ejabberdctl=ejabberd go-sendxmpp=go-sendxmpp profanity=profanity \
 		chromium=chromium chromedriver=chromium-driver faketime=faketime mmdebstrap=mmdebstrap \
 		systemd-nspawn=systemd-container
-	@$(MAKE) --jobs=3 --output-sync=target lint deb container  # two of them wait for the network
+	@$(MAKE) --jobs=3 --output-sync=target deb container lint compiled  # two wait for the network
 	$(PY) -m pytest -n 4 --dist loadfile
 
 lint: $(VENV)/.dev
@@ -38,6 +41,10 @@ dist/.deb: $(shell find gateway adapters packaging systemd config docs -type f !
 	@tools/need /usr/bin/python3=python3
 	@packaging/deb/build $(PY)
 	@touch $@
+
+# Everything as bytecode, also the tests' assertions: else each of four workers makes it.
+compiled: $(VENV)/.dev
+	@$(PY) -m pytest --collect-only -qq >/dev/null || true  # the tests themselves tell what is wrong
 
 # Makes and tells the folder that the tests boot, with systemd as PID 1; only root can.
 container:

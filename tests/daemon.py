@@ -28,7 +28,10 @@ devices = 2
 interval = "50ms"
 """
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
+"""A machine with other things to do takes ten times as long as usual."""
+
+LOOK_AGAIN_S = 0.02
 
 
 class Daemon:
@@ -87,4 +90,5 @@ class Daemon:
         while time.monotonic() < deadline:
             if found := condition():
                 return found
+            time.sleep(LOOK_AGAIN_S)
         raise AssertionError("deadline passed")

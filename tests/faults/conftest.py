@@ -9,6 +9,9 @@ from tests.faults.house import House, house
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
-    async with house(tmp_path_factory.mktemp("house")) as made:
+async def running(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> AsyncIterator[House]:
+    clock_moves = getattr(request.module, "CLOCK_MOVES", False)
+    async with house(tmp_path_factory.mktemp("house"), clock_moves=clock_moves) as made:
         yield made

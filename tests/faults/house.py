@@ -73,22 +73,25 @@ class House:
     line: Line
     coap_port: int
     http: aiohttp.ClientSession
+    clock_moves: bool
+    """Whether `move_clock` can be used: it makes each look at the clock dear."""
     process: asyncio.subprocess.Process | None = None
     _log: list[str] = field(default_factory=list)
     _reading: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Starts the daemon; its clock can be moved by `move_clock`."""
+        """Starts the daemon."""
         command = (sys.executable, "-m", "gateway", "run")
         files = ("--config", self.folder / "gateway.toml", "--state", self.folder / "state")
-        environment = {
-            **os.environ,
-            "PYTHONPATH": f"{self.folder}:{ROOT}",
-            "LD_PRELOAD": str(FAKETIME),
-            "FAKETIME_TIMESTAMP_FILE": str(self.folder / "clock"),
-            "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        }
+        environment = {**os.environ, "PYTHONPATH": f"{self.folder}:{ROOT}"}
+        if self.clock_moves:
+            environment |= {
+                "LD_PRELOAD": str(FAKETIME),
+                "FAKETIME_TIMESTAMP_FILE": str(self._clock),
+                "FAKETIME_CACHE_DURATION": "1",  # without it the file is read at each look
+                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+                "NO_FAKE_STAT": "1",
+            }
         self.process = await asyncio.create_subprocess_exec(
             *command, *files, cwd=ROOT, env=environment, stderr=asyncio.subprocess.PIPE
         )
@@ -107,7 +110,11 @@ class House:
 
     def move_clock(self, offset: str) -> None:
         """Sets the daemon's wall clock, such as "+1h", without its monotonic one."""
-        (self.folder / "clock").write_text(offset)
+        self._clock.write_text(offset)
+
+    @property
+    def _clock(self) -> FilePath:
+        return self.folder / "clock"
 
     async def page(self, path: str) -> tuple[int, Any]:
         """What the status page's server answers: HTTP status and JSON."""
@@ -197,7 +204,7 @@ class House:
 
 
 @asynccontextmanager
-async def house(folder: FilePath) -> AsyncIterator[House]:
+async def house(folder: FilePath, *, clock_moves: bool) -> AsyncIterator[House]:
     """All of it, up and well."""
     async with AsyncExitStack() as stack:
         ble = await stack.enter_async_context(ble_bench([WEATHER_STATION], interval_ms=100))
@@ -210,7 +217,7 @@ async def house(folder: FilePath) -> AsyncIterator[House]:
         line = await stack.enter_async_context(line_to(prosody.port))
         coap, status = free_port(0), free_port(0, socket.SOCK_STREAM)
         http = await stack.enter_async_context(aiohttp.ClientSession(f"http://127.0.0.1:{status}"))
-        made = House(folder, ble, rcp, prosody, line, coap, http)
+        made = House(folder, ble, rcp, prosody, line, coap, http, clock_moves)
         _write(made, status)
         await made.start()
         try:

@@ -11,6 +11,8 @@ from tests.faults.house import House
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+CLOCK_MOVES = True
+
 
 async def test_a_disk_that_is_full(running: House) -> None:
     assert running.process
