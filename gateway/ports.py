@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections import Counter, OrderedDict
 from collections.abc import AsyncGenerator, Sequence
 from enum import StrEnum
@@ -22,6 +21,7 @@ from gateway.events import (
     Resource,
     Sighting,
 )
+from gateway.formats.durations import parse_duration
 from gateway.logs import LogLine
 from gateway.model import DeviceId, Path
 from gateway.objects.registry import Registry
@@ -29,26 +29,6 @@ from gateway.overview import Overview
 
 OUTBOX_LIMIT = 200_000
 """Keys that one outbox holds: 10,000 devices of 20 resources, about 60 MB when all are waiting."""
-
-
-_UNITS_S = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?) ?(ms|s|min|h|d)")
-
-
-def parse_duration(value: object) -> float:
-    """The seconds in text such as "500ms", "30s", "5min", "1h", "2d"; ValueError otherwise."""
-    if isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
-        return float(match[1]) * _UNITS_S[match[2]]
-    raise ValueError('expected a duration with its unit, such as "500ms", "30s", "5min", "1h"')
-
-
-def duration_text(seconds: float) -> str:
-    """The inverse of `parse_duration`, in the largest unit without fraction."""
-    for unit, size in reversed(_UNITS_S.items()):
-        if seconds >= size and (seconds / size).is_integer():
-            return f"{seconds / size:g}{unit}"
-    return f"{seconds:g}s"
-
 
 Duration = Annotated[float, BeforeValidator(parse_duration)]
 """A time span in seconds, written with its unit: "500ms", "30s", "5min", "1h", "2d"."""
@@ -69,9 +49,7 @@ class Section(BaseModel):
     default is shown with its `examples`.
     """
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, arbitrary_types_allowed=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
     enabled_by_default: ClassVar[bool] = False
     """Whether the sample file has the section switched on."""
     reload: ClassVar[Reload] = Reload.ADAPTER

@@ -7,9 +7,9 @@ import pytest
 from gateway.configuration.config import load, parse
 from gateway.configuration.sample import reference, sample
 from gateway.errors import ConfigError
+from gateway.formats.durations import duration_text, parse_duration
 from gateway.model import Path
 from gateway.policy import ReportRule
-from gateway.ports import duration_text, parse_duration
 from tests.fakes import STATION
 
 

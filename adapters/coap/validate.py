@@ -12,10 +12,10 @@ from pathlib import Path as FilePath
 import click
 
 from adapters.coap.survey import Survey, Unanswered
+from gateway.formats.durations import parse_duration
 from gateway.objects.ddf import load_folder
 from gateway.objects.registry import Registry
 from gateway.objects.validation import Finding, Tree, check_server
-from gateway.ports import parse_duration
 
 EXIT_FINDINGS, EXIT_UNREACHABLE = 1, 2
 

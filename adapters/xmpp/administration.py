@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from adapters.xmpp.control import Control
 from adapters.xmpp.forms import Field
 from gateway.errors import Busy, InvalidValue, StateError
+from gateway.formats.durations import parse_duration
 from gateway.model import GATEWAY, printable
-from gateway.ports import parse_duration
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from gateway.errors import InvalidValue
-from gateway.ports import parse_duration
+from gateway.formats.durations import parse_duration
 
 
 def parse_moment(text: str, now: float) -> float:

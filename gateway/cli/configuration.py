@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path as FilePath
+from typing import TYPE_CHECKING
 
 import click
 
 from gateway.cli.options import config_option, json_option, state_option
 from gateway.cli.show import clean
-from gateway.configuration.checks import Finding, Severity
-from gateway.configuration.config import load
 from gateway.errors import ConfigError
+
+if TYPE_CHECKING:
+    from gateway.configuration.checks import Finding
 
 
 @click.command()
@@ -29,6 +30,10 @@ def check(config: FilePath, state: FilePath, offline: bool, as_json: bool) -> No
 
     The exit status is 78 if the configuration cannot be used, 1 if something will not work.
     """
+    import asyncio
+
+    from gateway.configuration.checks import Finding, Severity
+    from gateway.configuration.config import load
     from gateway.diagnostics.examine import by_itself, in_the_world
 
     logging.disable()  # what the adapters would log is among the findings

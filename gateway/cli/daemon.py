@@ -10,7 +10,6 @@ from gateway.cli.completion import adapter
 from gateway.cli.options import config_option, json_option, state_option
 from gateway.cli.show import say
 from gateway.client import ask
-from gateway.configuration.config import load
 from gateway.logs import LEVELS
 
 
@@ -20,6 +19,7 @@ from gateway.logs import LEVELS
 def run(config: FilePath, state: FilePath) -> None:
     """Run the daemon in the foreground until SIGTERM."""
     from gateway import service
+    from gateway.configuration.config import load
 
     service.run(load(config), state, lambda: load(config))
 

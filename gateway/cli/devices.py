@@ -15,7 +15,7 @@ from gateway.cli.completion import device
 from gateway.cli.options import json_option
 from gateway.cli.show import NO_TERMINAL, ago, clean, say, table, terminal, value_of, with_unit
 from gateway.client import ask
-from gateway.ports import parse_duration
+from gateway.formats.durations import parse_duration
 
 _Row = Mapping[str, Any]
 

@@ -6,7 +6,7 @@ from pathlib import Path as FilePath
 
 import click
 
-from gateway.configuration.config import DEFAULT_FILE, DEFAULT_STATE
+from gateway.configuration.places import DEFAULT_FILE, DEFAULT_STATE
 
 config_option = click.option(
     "--config",

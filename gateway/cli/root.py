@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from importlib.metadata import entry_points
 from pathlib import Path as FilePath
 
 import click
@@ -12,7 +11,7 @@ import click
 from gateway import __version__
 from gateway.cli import completion, configuration, daemon, devices, diagnostics, state, values
 from gateway.cli.show import clean
-from gateway.configuration.sections import DEFAULT_SOCKET
+from gateway.configuration.places import DEFAULT_SOCKET
 from gateway.errors import ConfigError, GatewayError
 
 EXIT_CONFIG = 78
@@ -33,6 +32,8 @@ class _Commands(click.Group):
 
 
 def _foreign() -> Mapping[str, Callable[[], click.Command]]:
+    from importlib.metadata import entry_points
+
     return {point.name: point.load for point in entry_points(group="border_gateway.commands")}
 
 

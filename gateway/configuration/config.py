@@ -28,9 +28,6 @@ from gateway.errors import ConfigError
 from gateway.policy import Retention, Rules
 from gateway.ports import Adapter, Section
 
-DEFAULT_FILE = FilePath("/etc/border-gateway/gateway.toml")
-DEFAULT_STATE = FilePath("/var/lib/border-gateway")
-
 
 @dataclass(frozen=True, slots=True)
 class Config:

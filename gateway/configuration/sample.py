@@ -12,8 +12,10 @@ from pydantic import BeforeValidator
 from pydantic.fields import FieldInfo
 
 from gateway.configuration.config import adapter_entry_points
+from gateway.configuration.descriptions import descriptions
 from gateway.configuration.sections import CORE_SECTIONS, REPEATED_SECTIONS
-from gateway.ports import Section, duration_text, parse_duration
+from gateway.formats.durations import duration_text, parse_duration
+from gateway.ports import Section
 
 _HEADER = """\
 # Border Gateway: the one file that you write; the program never changes it.
@@ -85,8 +87,9 @@ def _chapter(header: str, section: type[Section]) -> Iterator[str]:
     if section.model_fields:
         yield "| key | default | change | meaning |"
         yield "| --- | --- | --- | --- |"
+    described = descriptions(section)
     for name, field in section.model_fields.items():
-        meaning = " ".join((field.description or "").split())
+        meaning = " ".join(described.get(name, "").split())
         cells = (f"`{name}`", _default(field), section.reload_of(name), meaning)
         yield f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |"
     yield ""
@@ -107,9 +110,10 @@ def _default(field: FieldInfo) -> str:
 def _section(header: str, section: type[Section], *, active: bool) -> Iterator[str]:
     yield from _comment(section.__doc__ or "", "# ")
     yield header if active else f"#{header}"
+    described = descriptions(section)
     for name, field in section.model_fields.items():
         yield ""
-        yield from _comment(f"{field.description} ({section.reload_of(name)})", "# ")
+        yield from _comment(f"{described.get(name, '')} ({section.reload_of(name)})", "# ")
         yield f"#{name} = {_toml(_value(field))}"
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from gateway.configuration.places import DEFAULT_SOCKET
 from gateway.model import GATEWAY, DeviceId, check_prefix, parse_device_id
 from gateway.patterns import DevicePattern, PathPattern, parse_id_pattern, parse_service
 from gateway.policy import (
@@ -26,8 +27,6 @@ from gateway.policy import (
     Rules,
 )
 from gateway.ports import Duration, Reload, Section
-
-DEFAULT_SOCKET = FilePath("/run/border-gateway/control.sock")
 
 
 def _device_id(value: object) -> object:
