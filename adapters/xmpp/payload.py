@@ -31,6 +31,7 @@ STATE = "state"
 STATUS = "status"
 META = "meta"
 GATEWAY_ITEM = "gateway"
+ONLINE = "online"
 ACCOUNT = "account"
 """Who keeps a directory, in its own item."""
 
@@ -170,7 +171,7 @@ def status(
     """Whether a device can be reached, and why not; None stands for a device that was removed."""
     availability = known.availability if known else Availability(State.OFFLINE, "left", 0.0)
     texts: dict[str, Value | None] = {
-        "online": availability.state is State.ONLINE,
+        ONLINE: availability.state is State.ONLINE,
         "state": availability.state.value,
         "reason": availability.reason,
         "last_seen": _rounded(known.last_seen) if known else None,
@@ -186,7 +187,7 @@ def stopped(device: Device, now: float | None) -> Pack:
     """The status of a device whose gateway stops."""
     gone = Availability(State.UNKNOWN, "gateway-stop", 0.0)
     texts: dict[str, Value | None] = {
-        "online": False,
+        ONLINE: False,
         "state": gone.state.value,
         "reason": gone.reason,
         "last_seen": _rounded(device.last_seen),
@@ -204,13 +205,16 @@ def meta(device: Device, resources: Sequence[Resource], now: float | None) -> Pa
 def directory_entry(
     device: Device, node: str, resources: Sequence[Resource], now: float | None
 ) -> Pack:
-    """A device's item in the directory."""
+    """A device's item in the directory: what one chooses by; the rest is on the device's node.
+
+    Nothing that changes often is in it, and each record more makes all entries slower (Prosody).
+    """
     objects = " ".join(dict.fromkeys(str(r.path.object) for r in resources))
-    texts = _description(device, resources) | {
+    description = _description(device, resources)
+    texts = {name: description[name] for name in ("name", "manufacturer", "model")} | {
         "node": node,
         "objects": objects,
-        "online": device.availability.state is State.ONLINE,
-        "last_seen": _rounded(device.last_seen),
+        ONLINE: device.availability.state is State.ONLINE,
     }
     return _pack(_said(urn(device.id), texts, now), f"{urn(device.id)}/")
 
@@ -225,7 +229,7 @@ def gateway_entry(
 ) -> Pack:
     """The gateway's own item in the directory; refreshed, so that its age shows a dead gateway."""
     texts: dict[str, Value | None] = {
-        "online": online,
+        ONLINE: online,
         "last_seen": _rounded(now),
         "devices": devices,
         ACCOUNT: address,

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable
 from typing import NoReturn, assert_never
 
-from adapters.xmpp import payload
+from adapters.xmpp import directory, payload
 from adapters.xmpp.config import XmppSection
 from adapters.xmpp.delivery import Delivery, Place
 from adapters.xmpp.errors import NoAnswer, StanzaError
@@ -22,7 +22,7 @@ from adapters.xmpp.pubsub import FORBIDDEN, Pubsub, forbidden
 from adapters.xmpp.queue import Key, KeyQueue
 from adapters.xmpp.upkeep import delete, look_after, tidy
 from gateway.errors import AdapterError
-from gateway.events import Change, Device, DeviceChanged, Entry, Event, Removed
+from gateway.events import Change, Device, DeviceChanged, Entry, Event, Removed, State
 from gateway.model import GATEWAY, DeviceId, Path, eui64
 from gateway.ports import NorthPort
 
@@ -64,6 +64,8 @@ class Publisher:
         self._cramped: set[DeviceId] = set()
         self._refused: set[tuple[DeviceId, str]] = set()
         self._told: dict[Key, str] = {}
+        self._listed: set[DeviceId] = set()
+        self._recalled = False
         self._address = ""
         self._wake = asyncio.Event()
         self._blocked = False
@@ -112,6 +114,7 @@ class Publisher:
     def republish(self) -> None:
         """Publishes everything again, whatever the server has."""
         self._told.clear()
+        self._listed.clear()
         for device in self._devices():
             self._announce(device)
         self._put(Key(GATEWAY, GATEWAY))
@@ -130,6 +133,9 @@ class Publisher:
         self.delivery.lost(self._lost_at)
         self._told.clear()
         try:
+            if not self._recalled:
+                await self._recall(pubsub)
+                self._recalled = True
             async with asyncio.TaskGroup() as group:
                 group.create_task(tidy(pubsub, self.nodes, self._items, prune=self._prune))
                 group.create_task(self._refresh())
@@ -156,13 +162,33 @@ class Publisher:
         except (TimeoutError, AdapterError) as error:
             log.info("not all subscribers were told that the gateway stops: %s", error)
 
+    async def _recall(self, pubsub: Pubsub) -> None:
+        """Takes over what the directory says from an earlier life: that need not be sent again.
+
+        A device that was not heard yet in this life is there as it was in that one.
+        """
+        listed = await directory.read(pubsub, self.nodes.directory)
+        for device in list(self._devices()):
+            await asyncio.sleep(0)  # a thousand devices are a quarter of a second
+            key, resources = Key(GATEWAY, device.id), self._port.resources(device.id)
+            node, item = self.nodes.device(device.id), listed.get(eui64(device.id))
+            if item is None or not (said := directory.same(item, device, node, resources)):
+                continue
+            self._told[key] = said
+            self._listed.add(device.id)
+            self._queue.discard(key)
+            if device.availability.state is not State.UNKNOWN:
+                self._put(key)
+
     # --- which items ---------------------------------------------------------------------------
 
     def _devices(self) -> Iterable[Device]:
         return (d for d in self._port.devices() if d.id != GATEWAY)
 
     def _put(self, key: Key) -> None:
-        self._queue.put(key)
+        """A device that can be found in the directory is not that urgent there any more."""
+        is_listed = key.device == GATEWAY and key.item in self._listed
+        self._queue.put(key, at_leisure=is_listed)
         self._wake.set()
         self.moved.set()
 
@@ -256,6 +282,8 @@ class Publisher:
         node = self.nodes.directory if in_directory else self.nodes.device(key.device)
         if in_directory:
             await self.ensure_directory(pubsub)
+            if device is not None and key.item != GATEWAY:  # who finds it there may subscribe
+                await pubsub.ensure(self.nodes.device(device.id), device.name or device.prefix)
         elif device is not None:
             room = await pubsub.ensure(node, device.name or device.prefix)
             if room < len(self._items.get(device.id, ())) + 2:
@@ -275,11 +303,15 @@ class Publisher:
                 await pubsub.publish(node, item_id, pack)
             if said is not None:
                 self._told[key] = said
+            if in_directory and key.item != GATEWAY:
+                self._listed.add(DeviceId(key.item))
         else:
             self.delivery.dropped(key)
             self._items.get(key.device, set()).discard(key.item)
             await pubsub.retract(node, item_id)
             self._told.pop(key, None)
+            if in_directory:
+                self._listed.discard(DeviceId(key.item))
 
     def _shows(self, entry: Entry) -> bool:
         """Whether a pack that is made now shows a change, and not a newer reading."""
@@ -371,6 +403,7 @@ class Publisher:
         log.warning("node %s was deleted or changed on the server; it is put right", node)
         self._told.clear()
         if owner == GATEWAY:
+            self._listed.clear()
             self._put(Key(GATEWAY, GATEWAY))
             for listed in self._items:
                 self._put(Key(GATEWAY, listed))

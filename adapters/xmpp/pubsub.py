@@ -11,6 +11,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
+from weakref import WeakValueDictionary
 
 from adapters.xmpp import stanzas
 from adapters.xmpp.errors import NoAnswer, StanzaError
@@ -120,7 +121,7 @@ class Pubsub:
         self._access: Access = "presence" if own_account and access == "whitelist" else access
         self._members = members
         self._known: dict[str, _Node] = {}
-        self._creating = asyncio.Lock()
+        self._creating: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @property
     def account(self) -> str:
@@ -135,7 +136,7 @@ class Pubsub:
     async def ensure(self, node: str, title: str, kind: Kind = STATE) -> int:
         """Makes the node exist with the right configuration; gives how many items it keeps."""
         if not self._is_known(node, title):
-            async with self._creating:
+            async with self._creating.setdefault(node, asyncio.Lock()):
                 if not self._is_known(node, title):
                     await self._create(node, title, kind)
                     repaired = await self._repair(node, title, kind)
@@ -193,6 +194,11 @@ class Pubsub:
         found = stanzas.items(await self._get(stanzas.get_items(node, item_id)))
         return next((item.payload for item in found if item.id == item_id), None)
 
+    async def items(self, node: str) -> dict[str, ET.Element]:
+        """The payloads of all items of a node, by id."""
+        found = stanzas.items(await self._get(stanzas.get_items(node)))
+        return {item.id: item.payload for item in found if item.payload is not None}
+
     async def item_ids(self, node: str) -> list[str]:
         """The ids of all items of a node."""
         return stanzas.item_names(await self._get(stanzas.disco_items(node)))
@@ -212,8 +218,8 @@ class Pubsub:
 
     async def _repair(self, node: str, title: str, kind: Kind) -> _Node:
         """Sets what is configured otherwise; gives what the node then is."""
-        actual = stanzas.form_values(await self._get(stanzas.get_config(node)))
-        wrong = self._wrong(actual, title, kind)
+        form = await self._get(stanzas.get_config(node))
+        wrong = self._wrong(stanzas.form_values(form), title, kind)
         for max_items in kind.max_items if wrong else ():
             changes = wrong | ({_MAX_ITEMS: max_items} if _MAX_ITEMS in wrong else {})
             try:
@@ -222,7 +228,8 @@ class Pubsub:
             except StanzaError as error:
                 if not _too_many(error) or _MAX_ITEMS not in wrong:
                     raise
-        form = await self._get(stanzas.get_config(node))
+        if wrong:
+            form = await self._get(stanzas.get_config(node))
         actual = stanzas.form_values(form)
         for name in self._wrong(actual, title, kind).keys() - {_MAX_ITEMS}:
             log.warning("%s: node %s keeps %s = %s", self.service, node, name, actual.get(name))

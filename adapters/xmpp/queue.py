@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 from gateway.model import GATEWAY, DeviceId
 
-DIRECTORY_SHARE = 0.2
-"""Of the time, while items of devices wait: a server that keeps its items in one file rewrites all
-of the directory for each device that goes or comes, a second with a thousand of them."""
+LEISURE_SHARE = 0.2
+"""Of the time, for updates of the directory while anything else waits: a server that keeps items in
+one file rewrites all of the directory for each, a quarter of a second with a thousand devices."""
 
 RECENT_S = 5.0
 """A server that dies may lose what it acknowledged last: ejabberd the last half second."""
@@ -34,7 +34,8 @@ class Key(NamedTuple):
 @dataclass(slots=True)
 class _Parked:
     until: float
-    keys: dict[Key, None] = field(default_factory=dict)
+    keys: dict[Key, bool] = field(default_factory=dict)
+    """Each with whether it is for leisure."""
 
 
 @dataclass(slots=True)
@@ -46,16 +47,19 @@ class _Barrier:
 class KeyQueue:
     """The keys to be sent, oldest first, at most `window` of them in flight at a time.
 
-    Those of the directory come one at a time, and have their share of the time while others wait.
-    Memory is bounded by the number of items, however long a server is away.
+    Those of the directory come one at a time, beside the others; what is put there for leisure has
+    its share of the time while anything else waits. Memory is bounded by the number of items,
+    however long a server is away.
     """
 
     def __init__(self, window: int) -> None:
         self._window = window
         self._dirty: OrderedDict[Key, None] = OrderedDict()
         self._directory: OrderedDict[Key, None] = OrderedDict()
+        self._leisurely: OrderedDict[Key, None] = OrderedDict()
         self._directory_since: float | None = None
-        self._directory_at = 0.0
+        self._at_leisure = False
+        self._leisure_at = 0.0
         self._in_flight: dict[Key, None] = {}
         self._recent: OrderedDict[Key, float] = OrderedDict()
         self._parked: dict[DeviceId, _Parked] = {}
@@ -65,26 +69,43 @@ class KeyQueue:
     def __len__(self) -> int:
         """How many keys are waiting or in flight."""
         parked = sum(len(p.keys) for p in self._parked.values())
-        lines = len(self._dirty) + len(self._directory)
+        lines = len(self._dirty) + len(self._directory) + len(self._leisurely)
         return lines + len(self._in_flight) + parked + len(self._barriers)
 
     @property
     def idle(self) -> bool:
-        """Whether no key can be taken and none is in flight, though some may be left alone."""
+        """Whether no item of a device can be taken, and nothing is in flight."""
         return not self._dirty and not self._in_flight
 
     def waits_for(self, device: DeviceId) -> bool:
         """Whether something is still to be sent to a device's node."""
         if device in self._parked or device in self._barriers:
             return True
-        lines = (self._dirty, self._directory, self._in_flight)
+        lines = (self._dirty, self._directory, self._leisurely, self._in_flight)
         return any(key.device == device for line in lines for key in line)
 
-    def put(self, key: Key) -> None:
+    def put(self, key: Key, *, at_leisure: bool = False) -> None:
         """What `key` stands for has changed. A key that waits already keeps its place."""
         barrier = self._barriers.get(key.device)
         if barrier is None or barrier.last != key:
-            self._line(key).setdefault(key)
+            self._enter(key, at_leisure=at_leisure)
+
+    def _enter(self, key: Key, *, at_leisure: bool) -> OrderedDict[Key, None]:
+        """The line in which the key waits from now on, or did already."""
+        if key.device != GATEWAY:
+            line = self._dirty
+        elif at_leisure and key not in self._directory:
+            line = self._leisurely
+        else:
+            self._leisurely.pop(key, None)
+            line = self._directory
+        line.setdefault(key)
+        return line
+
+    def discard(self, key: Key) -> None:
+        """What `key` stands for is there already, as it should be."""
+        for line in (self._dirty, self._directory, self._leisurely):
+            line.pop(key, None)
 
     def put_in_order(self, first: Iterable[Key], last: Key) -> None:
         """Puts keys of one device, and `last` only when each of the others has been sent."""
@@ -113,23 +134,32 @@ class KeyQueue:
             key = self._next(now)
             if key is None:
                 return None
-            del self._line(key)[key]
+            line = self._line(key)
+            at_leisure = line is self._leisurely
+            del line[key]
             if parked := self._parked.get(key.device):
-                parked.keys[key] = None
+                parked.keys[key] = at_leisure and parked.keys.get(key, True)
                 continue
             self._in_flight[key] = None
             if key.device == GATEWAY:
-                self._directory_since = now
+                self._directory_since, self._at_leisure = now, at_leisure
             return key
         return None
 
     def _next(self, now: float) -> Key | None:
         key = next((k for k in self._dirty if k not in self._in_flight), None)
-        if self._directory_since is None and (key is None or now >= self._directory_at):
-            return next(iter(self._directory), key)
+        if self._directory_since is not None:
+            return key
+        if self._directory:
+            return next(iter(self._directory))
+        if key is None or now >= self._leisure_at:
+            return next(iter(self._leisurely), key)
         return key
 
     def _line(self, key: Key) -> OrderedDict[Key, None]:
+        """Where a key waits, or would if it were not for leisure."""
+        if key in self._leisurely:
+            return self._leisurely
         return self._directory if key.device == GATEWAY else self._dirty
 
     def sent(self, key: Key, now: float) -> None:
@@ -137,7 +167,7 @@ class KeyQueue:
         self._failures.pop(key.device, None)
         if key.device == GATEWAY and self._directory_since is not None:
             took_s = now - self._directory_since
-            self._directory_at = now + took_s * (1 / DIRECTORY_SHARE - 1)
+            self._leisure_at = now + took_s * (1 / LEISURE_SHARE - 1)
         self._recent[key] = now
         self._recent.move_to_end(key)
         self._forget_recent(now)
@@ -148,9 +178,9 @@ class KeyQueue:
         self._settle(key)
 
     def _unsent(self, key: Key) -> None:
+        at_leisure = key.device == GATEWAY and self._at_leisure
         self._landed(key)
-        self._line(key)[key] = None
-        self._line(key).move_to_end(key, last=False)
+        self._enter(key, at_leisure=at_leisure).move_to_end(key, last=False)
 
     def failed(self, key: Key, now: float, pause_s: float | None = None) -> None:
         """`key` could not be sent: its node is left alone for a while, longer each time."""
@@ -195,8 +225,8 @@ class KeyQueue:
 
     def _parked_to_dirty(self, devices: Iterable[DeviceId]) -> None:
         for device in devices:
-            for key in self._parked.pop(device).keys:
-                self.put(key)
+            for key, at_leisure in self._parked.pop(device).keys.items():
+                self.put(key, at_leisure=at_leisure)
 
     def _forget_recent(self, now: float) -> None:
         while self._recent and next(iter(self._recent.values())) < now - RECENT_S:

@@ -5,6 +5,7 @@ import time
 import xml.etree.ElementTree as ET
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import cast
 
@@ -18,6 +19,7 @@ from adapters.xmpp.payload import Pack
 from adapters.xmpp.publisher import Publisher
 from adapters.xmpp.pubsub import STATE, Kind, Pubsub, Service
 from gateway.errors import AdapterError
+from gateway.events import Availability, State
 from tests.fakes import STATION, HubBench
 from tests.xmpp.conftest import DEADLINE_S, DIRECTORY, NODE, VALUE, WatchedSlot, field, records
 
@@ -33,10 +35,13 @@ class Memory:
         self.nodes: dict[str, dict[str, ET.Element]] = {}
         self.faults: dict[str, AdapterError] = {}
         self.log: list[tuple[str, str]] = []
+        self.created: dict[str, int] = {}
 
     async def ensure(self, node: str, title: str, kind: Kind = STATE) -> int:
         await asyncio.sleep(0)
-        self.nodes.setdefault(node, {})
+        if node not in self.nodes:
+            self.nodes[node] = {}
+            self.created[node] = len(self.log)
         return 256
 
     def forget(self, node: str) -> bool:
@@ -57,6 +62,11 @@ class Memory:
     async def delete(self, node: str) -> None:
         self.nodes.pop(node, None)
 
+    async def items(self, node: str) -> dict[str, ET.Element]:
+        if node not in self.nodes:
+            raise StanzaError("item-not-found")
+        return dict(self.nodes[node])
+
     async def item_ids(self, node: str) -> list[str]:
         return list(self.nodes.get(node, ()))
 
@@ -72,6 +82,11 @@ class Bench:
         self.slot = WatchedSlot(hub)
         self.publisher = Publisher(XmppSection(jid="gateway@localhost"), self.slot)
         self.memory = Memory()
+
+    def restart(self) -> None:
+        """The gateway begins another life, the service does not."""
+        self.publisher = Publisher(XmppSection(jid="gateway@localhost"), self.slot)
+        self.memory.log.clear()
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[asyncio.Task[None]]:
@@ -207,6 +222,67 @@ async def test_a_description_is_published_when_it_says_something_new(mirror: Ben
         await mirror.settled()
         assert "meta" in mirror.memory.nodes[NODE]
         assert "0024befffe804ff1" in mirror.memory.nodes[DIRECTORY]
+
+
+async def test_who_finds_a_device_in_the_directory_finds_its_node(mirror: Bench) -> None:
+    async with mirror.session():
+        await mirror.settled()
+    listed = mirror.memory.log.index((DIRECTORY, "0024befffe804ff1"))
+    assert mirror.memory.created[NODE] <= listed
+
+
+async def test_what_the_directory_says_already_is_not_written_again(mirror: Bench) -> None:
+    async with mirror.session():
+        await mirror.settled()
+    mirror.restart()
+    async with mirror.session():
+        await mirror.settled()
+        assert (NODE, "3303/0") in mirror.memory.log
+        assert (DIRECTORY, "0024befffe804ff1") not in mirror.memory.log
+        mirror.publisher.republish()
+        await mirror.settled()
+    assert (DIRECTORY, "0024befffe804ff1") in mirror.memory.log
+
+
+async def test_a_device_that_was_not_heard_yet_is_in_the_directory_as_before(
+    mirror: Bench,
+) -> None:
+    async with mirror.session():
+        await mirror.settled()
+    unheard = Availability(State.UNKNOWN, "not heard since the gateway started", 0.0)
+    store = mirror.hub.hub.store
+    store.put(replace(store.require(STATION), availability=unheard))
+    mirror.restart()
+    async with mirror.session():
+        await mirror.settled()
+        mirror.hub.say({VALUE: 22.0})
+        await mirror.settled()
+        assert (DIRECTORY, "0024befffe804ff1") not in mirror.memory.log
+        mirror.hub.south.lost(STATION, "out of reach")
+        await mirror.settled()
+    entry = records(mirror.memory.nodes[DIRECTORY]["0024befffe804ff1"])
+    assert field(entry, "online") == "false"
+
+
+async def test_what_changed_between_two_lives_is_in_the_directory(mirror: Bench) -> None:
+    async with mirror.session():
+        await mirror.settled()
+    mirror.hub.south.lost(STATION, "out of reach")
+    mirror.hub.hub.rename(STATION, "Roof")
+    mirror.restart()
+    async with mirror.session():
+        await mirror.settled()
+    entry = records(mirror.memory.nodes[DIRECTORY]["0024befffe804ff1"])
+    assert (field(entry, "name"), field(entry, "online")) == ("Roof", "false")
+
+
+async def test_a_directory_that_cannot_be_read_is_written(mirror: Bench) -> None:
+    strange = ET.Element("{urn:x}strange")
+    mirror.memory.nodes[DIRECTORY] = {"0024befffe804ff1": strange}
+    async with mirror.session():
+        await mirror.settled()
+    entry = records(mirror.memory.nodes[DIRECTORY]["0024befffe804ff1"])
+    assert field(entry, "node") == NODE
 
 
 async def test_a_server_that_holds_us_back_is_told_to_the_operator(

@@ -62,10 +62,10 @@ def test_a_key_that_changes_while_it_is_in_flight_is_sent_again_afterwards() -> 
     assert taken(queue) == [META]
 
 
-def test_a_slow_directory_leaves_most_of_the_time_to_values() -> None:
+def test_updates_of_a_slow_directory_leave_most_of_the_time_to_values() -> None:
     queue = KeyQueue(8)
     for item in ("a", "b"):
-        queue.put(Key(GATEWAY, item))
+        queue.put(Key(GATEWAY, item), at_leisure=True)
     assert taken(queue) == [Key(GATEWAY, "a")]
     queue.put(OTHER)
     assert taken(queue) == [OTHER]
@@ -79,13 +79,52 @@ def test_a_slow_directory_leaves_most_of_the_time_to_values() -> None:
     assert taken(queue, 10.0) == [META]
 
 
-def test_the_directory_has_all_the_time_that_nobody_else_wants() -> None:
+def test_updates_of_the_directory_have_all_the_time_that_nobody_else_wants() -> None:
     queue = KeyQueue(8)
     for item in ("a", "b"):
-        queue.put(Key(GATEWAY, item))
+        queue.put(Key(GATEWAY, item), at_leisure=True)
     for item in ("a", "b"):
         assert taken(queue, 1.0) == [Key(GATEWAY, item)]
         queue.sent(Key(GATEWAY, item), 5.0)
+
+
+def test_what_is_new_in_the_directory_comes_at_once_however_slow_it_is() -> None:
+    queue = KeyQueue(8)
+    queue.put(Key(GATEWAY, "known"), at_leisure=True)
+    for item in ("a", "b"):
+        queue.put(OTHER)
+        queue.put(Key(GATEWAY, item))
+        assert taken(queue) == [Key(GATEWAY, item), OTHER]
+        queue.put(META)
+        assert taken(queue) == [META]
+        for key in (META, OTHER, Key(GATEWAY, item)):
+            queue.sent(key, 9.0)
+    queue.put(Key(GATEWAY, "known"))
+    assert taken(queue) == [Key(GATEWAY, "known")]
+
+
+def test_an_update_that_failed_is_still_for_leisure() -> None:
+    queue, update = KeyQueue(8), Key(GATEWAY, "known")
+    for now in (0.0, 1.0):
+        queue.put(update, at_leisure=True)
+        assert queue.take(now) == update
+        queue.failed(update, now)
+    queue.put(Key(GATEWAY, "new"))
+    assert queue.take(9.0) == Key(GATEWAY, "new")
+    queue.sent(Key(GATEWAY, "new"), 10.0)
+    queue.put(OTHER)
+    assert queue.take(10.0) == OTHER
+
+
+def test_what_the_server_has_already_is_not_sent() -> None:
+    queue = KeyQueue(8)
+    queue.put(Key(GATEWAY, "a"))
+    queue.put(Key(GATEWAY, "b"), at_leisure=True)
+    queue.discard(Key(GATEWAY, "a"))
+    queue.discard(Key(GATEWAY, "b"))
+    queue.discard(META)
+    assert taken(queue) == []
+    assert len(queue) == 0
 
 
 def test_what_was_in_flight_when_the_session_ended_comes_first() -> None:
@@ -200,7 +239,9 @@ def test_every_key_that_was_put_is_sent_once(keys: list[Key], window: int) -> No
     assert len(queue) == 0
 
 
-KEYS = st.sampled_from([META, TEMPERATURE, STATUS, OTHER, Key(B, "status")])
+KEYS = st.sampled_from(
+    [META, TEMPERATURE, STATUS, OTHER, Key(B, "status"), Key(GATEWAY, A), Key(GATEWAY, B)]
+)
 
 
 class Mirror(RuleBasedStateMachine):
@@ -215,10 +256,10 @@ class Mirror(RuleBasedStateMachine):
         self.safe: dict[Key, list[tuple[float, int]]] = {}
         self.flying: list[tuple[Key, int]] = []
 
-    @rule(key=KEYS)
-    def change(self, key: Key) -> None:
+    @rule(key=KEYS, at_leisure=st.booleans())
+    def change(self, key: Key, at_leisure: bool) -> None:
         self.truth[key] = self.truth.get(key, 0) + 1
-        self.queue.put(key)
+        self.queue.put(key, at_leisure=at_leisure)
 
     @rule(keys=st.lists(KEYS, max_size=3))
     def announce(self, keys: list[Key]) -> None:
@@ -267,6 +308,7 @@ class Mirror(RuleBasedStateMachine):
     def no_key_flies_twice(self) -> None:
         keys = [key for key, _ in self.flying]
         assert len(keys) == len(set(keys)) <= 3
+        assert sum(key.device == GATEWAY for key in keys) <= 1
 
     def teardown(self) -> None:
         for key, value in self.flying:
