@@ -35,6 +35,10 @@ ANSWER_TIMEOUT_S = 15.0
 """Longer than the daemon waits for a device."""
 
 
+ROOT = 0
+"""Nobody should join root's group to read a thermometer."""
+
+
 def ask(socket_file: FilePath, request: Mapping[str, object]) -> Any:
     """The one answer to a request; GatewayError where the daemon says no or is not there."""
     for answer in talk(socket_file, request, ANSWER_TIMEOUT_S):
@@ -76,17 +80,18 @@ def talk(
             "named by --socket"
         ) from None
     except PermissionError:
-        raise MayNotAsk(
-            f"you may not ask the daemon: sudo usermod -aG {_group(socket_file)} $USER, then log "
-            "in again"
-        ) from None
+        raise MayNotAsk(f"you may not ask the daemon: {_remedy(socket_file)}") from None
     except OSError as error:
         raise GatewayError(f"{socket_file}: {error.strerror or error}") from None
 
 
-def _group(socket_file: FilePath) -> str:
-    """The group whose members may use the socket."""
+def _remedy(socket_file: FilePath) -> str:
+    """How to be let in: by the group whose members may use the socket."""
     try:
-        return grp.getgrgid(socket_file.stat().st_gid).gr_name
+        group = socket_file.stat().st_gid
+        if group == ROOT:
+            return "it was started by root, so use sudo"
+        name = grp.getgrgid(group).gr_name
     except (OSError, KeyError):
-        return "border-gateway"
+        name = "border-gateway"
+    return f"sudo usermod -aG {name} $USER, then log in again"

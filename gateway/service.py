@@ -243,6 +243,7 @@ def run(config: Config, state_folder: FilePath, reread: Callable[[], Config] | N
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, service.stop)
         loop.add_signal_handler(signal.SIGHUP, service.ask_reload)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
         try:
             await service.run()
         finally:

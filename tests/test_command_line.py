@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -17,7 +18,9 @@ from pathlib import Path as FilePath
 
 import click
 import pytest
+from click.testing import CliRunner
 
+from gateway.cli import EXIT_INTERRUPTED, main
 from gateway.cli.root import cli
 from gateway.cli.show import table
 from gateway.client import MayNotAsk, ask
@@ -69,6 +72,10 @@ def test_devices_tells_in_one_line_each_who_is_there_and_how(daemon: Daemon) -> 
     assert "id         sim:0000000000000001" in one
     assert "attic/3303/0/5700" in one
     assert json.loads(daemon.command("devices", "attic", "--json").stdout)["main"]["unit"] == "Cel"
+    for words in (["devices", "attic"], ["get", "attic"]):
+        narrow = shown(daemon, 40, *words)
+        assert max(map(len, narrow)) <= 40
+        assert any("attic/3303/0/5700" in line and " Cel" in line for line in narrow)
 
 
 def test_a_fresh_gateway_says_how_devices_get_in(daemon: Daemon) -> None:
@@ -80,6 +87,7 @@ def test_a_fresh_gateway_says_how_devices_get_in(daemon: Daemon) -> None:
     assert answer.stdout.strip().endswith(
         "no devices yet: list them in the configuration, or: border-gateway permit"
     )
+    assert "nothing is switched on: see [ble], [lowpan], [coap]" in answer.stdout
     assert (answer.stderr, answer.returncode) == ("", 0)
 
 
@@ -186,15 +194,90 @@ def somebody_else() -> Iterator[None]:
         os.seteuid(0)
 
 
-def test_who_may_not_ask_the_daemon_is_told_which_group_to_join(daemon: Daemon) -> None:
+@pytest.mark.parametrize(
+    ("is_roots", "told"), [(False, r"usermod -aG \S+ \$USER, then log in"), (True, "so use sudo")]
+)
+def test_who_may_not_ask_the_daemon_is_told_which_group_to_join_but_never_roots(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch, is_roots: bool, told: str
+) -> None:
     file = daemon.folder / "control.sock"
     daemon.folder.chmod(0o755)
     for parent in daemon.folder.parents:
         if parent.stat().st_uid == os.geteuid() and parent.name.startswith("pytest-"):
             parent.chmod(0o755)
     file.chmod(0o000)
-    with somebody_else(), pytest.raises(MayNotAsk, match=r"usermod -aG \S+ \$USER, then log in"):
+    monkeypatch.setattr("gateway.client.ROOT", file.stat().st_gid if is_roots else -1)
+    with somebody_else(), pytest.raises(MayNotAsk, match=told):
         ask(file, {"do": "devices"})
+
+
+def test_a_negative_number_is_a_value_and_a_truth_value_is_said_as_people_say_it(
+    daemon: Daemon,
+) -> None:
+    daemon.until(lambda: daemon.value("attic/3312/0/5850"))
+    assert "'-5' is not 0 or 1" in daemon.command("set", "attic/3312/0/5850", "-5").stderr
+    assert daemon.command("set", "attic/3312/0/5850", "On").stdout == "done\n"
+    assert daemon.value("attic/3312/0/5850") == "1"
+    answer = daemon.command("set", "attic/3312/0/5850", "false", "--json").stdout
+    assert json.loads(answer) == {"confirmed": True}
+    assert daemon.value("attic/3312/0/5850") == "0"
+    assert "did you mean '--json'" in daemon.command("set", "a", "1", "--jsn").stderr.lower()
+
+
+def test_what_a_terminal_cannot_show_is_a_question_mark(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon.configure(CORE.replace('"Attic"', '"Gärten 🌱"') + SIM)
+    daemon.command("reload")
+    daemon.until(lambda: daemon.value("attic/3303/0/5700"))
+    monkeypatch.setenv("PYTHONIOENCODING", "latin-1")
+    words = ["--socket", str(daemon.folder / "control.sock"), "devices"]
+    done = subprocess.run(
+        [sys.executable, "-m", "gateway", *words], capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert "Gärten ?" in done.stdout.decode("latin-1")
+
+
+def test_an_output_that_takes_nothing_more_is_told_in_a_line() -> None:
+    with FilePath("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "gateway", "config", "reference"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (1, "border-gateway: No space left on device\n")
+
+
+def test_ctrl_c_while_the_program_is_loaded_ends_it_without_a_traceback(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gateway.cli.root.main", interrupted)
+    with pytest.raises(SystemExit, match=str(EXIT_INTERRUPTED)):
+        main()
+
+
+def test_a_reload_that_is_asked_for_during_the_start_waits_for_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: FilePath
+) -> None:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+    def run(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGHUP)
+
+    monkeypatch.setattr("gateway.service.run", run)
+    (tmp_path / "gateway.toml").touch()
+    try:
+        done = CliRunner().invoke(cli, ["run", "--config", str(tmp_path / "gateway.toml")])
+        assert done.exception is None
+        assert signal.sigtimedwait({signal.SIGHUP}, 0)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def commands(group: click.Group, words: str = "") -> Iterator[tuple[str, click.Command]]:

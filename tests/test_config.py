@@ -1,9 +1,13 @@
 """The operator's file: what is accepted, and that every mistake is told at once with its remedy."""
 
+import errno
+import json
 from pathlib import Path as FilePath
 
 import pytest
+from click.testing import CliRunner
 
+from gateway.cli.root import cli
 from gateway.configuration.config import load, parse
 from gateway.configuration.sample import reference, sample
 from gateway.errors import ConfigError
@@ -113,6 +117,55 @@ def test_a_mistake_is_told_in_one_line(text: str, told: str) -> None:
 def test_a_missing_file_says_how_to_write_one(tmp_path: FilePath) -> None:
     with pytest.raises(ConfigError, match="config sample"):
         load(tmp_path / "gateway.toml")
+
+
+def test_a_file_from_another_system_is_read_all_the_same(tmp_path: FilePath) -> None:
+    file = tmp_path / "gateway.toml"
+    file.write_bytes(b'\xef\xbb\xbf[gateway]\r\nlog = "debug"\r\n')
+    assert load(file).gateway.log == "debug"
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"[gateway]\n# caf\xe9\n", r"gateway\.toml: not UTF-8 text \(line 2\)$"),
+        (b'[gateway]\nlog = "info"\nlog = "debug"\n', r"\(at line 3, column \d+\): log = \.\.\.$"),
+        (b"[gateway]\nlog = secret\n", r"line 2, column \d+\): log = \.\.\.$"),
+        (b"[gateway\n", r"line 1, column \d+\): \[gateway$"),
+    ],
+)
+def test_a_file_that_is_no_toml_says_where(tmp_path: FilePath, content: bytes, told: str) -> None:
+    file = tmp_path / "gateway.toml"
+    file.write_bytes(content)
+    with pytest.raises(ConfigError, match=told):
+        load(file)
+
+
+def test_a_folder_in_place_of_the_file_is_told_without_advice_to_write_over_it(
+    tmp_path: FilePath,
+) -> None:
+    with pytest.raises(ConfigError, match=r"Is a directory$"):
+        load(tmp_path)
+
+
+def test_who_may_not_read_the_file_is_told_so(
+    tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(file: FilePath) -> bytes:
+        raise PermissionError(errno.EACCES, "Permission denied", file)
+
+    monkeypatch.setattr(FilePath, "read_bytes", refused)
+    with pytest.raises(ConfigError, match=r"try sudo$"):
+        load(tmp_path / "gateway.toml")
+
+
+def test_a_program_is_told_the_faults_of_a_file_and_nothing_else(tmp_path: FilePath) -> None:
+    file = tmp_path / "gateway.toml"
+    file.write_text("[gatewey]\n[blee]\n")
+    done = CliRunner().invoke(cli, ["check", "--json", "--config", str(file)])
+    assert isinstance(done.exception, ConfigError)
+    told = [finding["text"] for finding in json.loads(done.stdout)]
+    assert [text.split(":")[0] for text in told] == ["[gatewey]", "[blee]"]
 
 
 def test_the_faults_of_a_file_are_headed_by_its_name(tmp_path: FilePath) -> None:

@@ -5,6 +5,7 @@ import contextlib
 import json
 import socket
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -14,9 +15,12 @@ from gateway.control import server as control
 from gateway.control.requests import Requests
 from gateway.control.server import MAX_CLIENTS, ControlServer, encoded
 from gateway.errors import ConfigError, StateError
-from gateway.model import Path
+from gateway.events import Sighting
+from gateway.model import DeviceId, Path
+from gateway.policy import DeviceRule
 from tests.fakes import STATION, HubBench
 
+LISTED, STRANGER = DeviceId("ble:00-24-be-80-4f-01"), DeviceId("ble:00-24-be-80-4f-02")
 TEMPERATURE = Path(3303, 0, 5700)
 DEADLINE_S = 10.0
 CLIENTS: list["Client"] = []
@@ -103,6 +107,22 @@ async def test_what_cannot_be_done_is_answered_with_the_reason(
 ) -> None:
     answer = await (await connect(file)).ask(**request_)
     assert error in answer["error"]
+
+
+@pytest.mark.parametrize("do", ["get", "device", "watch"])
+async def test_who_is_listed_or_was_seen_but_is_not_bridged_is_known(
+    file: FilePath, bench: HubBench, do: str
+) -> None:
+    rule = DeviceRule(listed=True, prefix="window")
+    bench.hub.reconfigure(
+        replace(bench.hub.rules, devices={**bench.hub.rules.devices, LISTED: rule})
+    )
+    bench.hub.seen("ble", Sighting(STRANGER, ""))
+    for target in ("window", LISTED):
+        answer = await (await connect(file)).ask(do=do, target=target)
+        assert answer["error"] == f"{LISTED} is listed, but never seen"
+    answer = await (await connect(file)).ask(do=do, target=STRANGER)
+    assert answer["error"].startswith(f"{STRANGER} was seen, but is not bridged: not listed")
 
 
 async def test_watch_goes_on_when_its_device_is_forgotten_and_joins_again(

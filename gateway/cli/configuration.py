@@ -41,8 +41,9 @@ def check(config: FilePath, state: FilePath, offline: bool, as_json: bool) -> No
         loaded = load(config)
     except ConfigError as error:
         if as_json:
-            faults = str(error).splitlines()
-            _print_json(Finding(Severity.ERROR, "configuration", fault.strip()) for fault in faults)
+            head, *below = str(error).splitlines()
+            faults = [fault.strip() for fault in below] or [head]
+            _print_json(Finding(Severity.ERROR, "configuration", fault) for fault in faults)
         raise
     findings = [*by_itself(loaded), *([] if offline else asyncio.run(in_the_world(loaded, state)))]
     if as_json:

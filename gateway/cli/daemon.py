@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path as FilePath
 
 import click
@@ -18,6 +19,7 @@ from gateway.logs import LEVELS
 @state_option
 def run(config: FilePath, state: FilePath) -> None:
     """Run the daemon in the foreground until SIGTERM."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # a reload waits for the start
     from gateway import service
     from gateway.configuration.config import load
 

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from gateway.cli.completion import device
-from gateway.cli.options import json_option
+from gateway.cli.options import TakesNegatives, json_option
 from gateway.cli.show import NO_TERMINAL, ago, clean, say, table, terminal, value_of, with_unit
 from gateway.client import ask
 from gateway.formats.durations import parse_duration
@@ -50,8 +50,11 @@ def devices(socket_file: FilePath, target: str | None, everything: bool, as_json
 
 def _show_all(answer: _Row, lines: int) -> None:
     for adapter in answer["adapters"]:
-        how = "" if adapter["condition"] in _WELL else f" ({adapter['condition']})"
-        click.echo(clean(f"{adapter['name']}{how}: {adapter['status']}"))
+        condition, status = adapter["condition"], adapter["status"]
+        told = condition in _WELL or status.startswith(condition)
+        click.echo(clean(f"{adapter['name']}{'' if told else f' ({condition})'}: {status}"))
+    if not answer["adapters"]:
+        click.echo("nothing is switched on: see [ble], [lowpan], [coap] in the configuration")
     if answer["join_window_s"]:
         click.echo(f"devices may join for {answer['join_window_s']:.0f} s")
     found = sorted(answer["devices"], key=lambda d: (_ORDER.index(d["state"]), _natural(d)))
@@ -131,15 +134,16 @@ def _show_device(d: _Row) -> None:
         table(
             ("PATH", "NAME", "AGE", "VALUE"),
             [(r["path"], r["name"], ago(r["at"]), value_of(r)) for r in d["resources"]],
+            droppable=("NAME", "AGE"),
         )
 
 
-@click.command()
+@click.command(cls=TakesNegatives)
 @click.argument("duration", default="2min")
 @json_option
 @click.pass_obj
 def permit(socket_file: FilePath, duration: str, as_json: bool) -> None:
-    """Let devices that are not listed join for a DURATION (2min); 0s closes the window."""
+    """Let devices that are not listed join for a DURATION (2min, at most 1h); 0s ends that."""
     try:
         seconds = parse_duration(duration)
     except ValueError as error:
@@ -150,7 +154,7 @@ def permit(socket_file: FilePath, duration: str, as_json: bool) -> None:
     say(answer, text, as_json=as_json)
 
 
-@click.command()
+@click.command(cls=TakesNegatives)
 @click.argument("target", shell_complete=device)
 @click.argument("name")
 @json_option

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path as FilePath
@@ -65,7 +67,10 @@ for each in (
 
 
 def main() -> None:
-    """The command `border-gateway`."""
+    """Runs the command that the arguments say, and ends the process."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # what a terminal cannot show is a ?
     try:
         cli(prog_name="border-gateway")
     except ConfigError as error:
@@ -73,4 +78,9 @@ def main() -> None:
         sys.exit(EXIT_CONFIG)
     except GatewayError as error:
         click.echo(clean(f"border-gateway: {error}"), err=True)
+        sys.exit(1)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        click.echo(f"border-gateway: {error.strerror}", err=True)
         sys.exit(1)

@@ -68,7 +68,8 @@ def value_of(resource: Mapping[str, Any]) -> str:
 
 def terminal() -> tuple[int, int]:
     """Columns and lines to fill."""
-    return shutil.get_terminal_size(NO_TERMINAL) if sys.stdout.isatty() else NO_TERMINAL
+    is_one = sys.stdout is not None and sys.stdout.isatty()  # it is None where it was closed
+    return shutil.get_terminal_size(NO_TERMINAL) if is_one else NO_TERMINAL
 
 
 def table(

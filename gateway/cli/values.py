@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from gateway.cli.completion import target as paths
-from gateway.cli.options import json_option
+from gateway.cli.options import TakesNegatives, json_option
 from gateway.cli.show import clean, say, table, value_of
 from gateway.client import HungUp, NotRunning, ask, talk
 
@@ -34,10 +34,11 @@ def get(socket_file: FilePath, target: str, as_json: bool) -> None:
     elif len(answer) == 1 and target.count("/") >= _SLASHES_OF_A_RESOURCE:
         click.echo(clean(answer[0]["value"] or ""))
     else:
-        table(("PATH", "NAME", "VALUE"), [(r["path"], r["name"], value_of(r)) for r in answer])
+        rows = [(r["path"], r["name"], value_of(r)) for r in answer]
+        table(("PATH", "NAME", "VALUE"), rows, droppable=("NAME",))
 
 
-@click.command("set")
+@click.command("set", cls=TakesNegatives)
 @click.argument("target", shell_complete=paths)
 @click.argument("value")
 @json_option
@@ -47,7 +48,7 @@ def set_(socket_file: FilePath, target: str, value: str, as_json: bool) -> None:
     _confirm(ask(socket_file, {"do": "set", "target": target, "value": value}), as_json)
 
 
-@click.command("exec")
+@click.command("exec", cls=TakesNegatives)
 @click.argument("target", shell_complete=paths)
 @click.argument("arguments", default="")
 @json_option

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +29,9 @@ from gateway.errors import ConfigError
 from gateway.policy import Retention, Rules
 from gateway.ports import Adapter, Section
 
+LONGEST_SHOWN = 60
+"""Characters of what stands in the file that a fault repeats."""
+
 
 @dataclass(frozen=True, slots=True)
 class Config:
@@ -46,14 +50,7 @@ def adapter_entry_points() -> Mapping[str, EntryPoint]:
 
 def load(file: FilePath) -> Config:
     """The configuration in `file`; ConfigError with every fault, one a line."""
-    try:
-        text = file.read_text("utf-8")
-    except OSError as error:
-        raise ConfigError(
-            f"{file}: {error.strerror}; write one with: border-gateway config sample > {file}"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{file}: not UTF-8 text (byte {error.start})") from error
+    text = read(file)
     try:
         return parse(text)
     except ConfigError as error:
@@ -61,12 +58,32 @@ def load(file: FilePath) -> Config:
         raise ConfigError(f"{file} cannot be used:\n{lines}") from None
 
 
+def read(file: FilePath) -> str:
+    """The text of the file, without the mark that some editors begin it with; else ConfigError."""
+    try:
+        octets = file.read_bytes()
+        return octets.decode("utf-8-sig")
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"{file}: {error.strerror}; write one with: border-gateway config sample > {file}"
+        ) from error
+    except PermissionError as error:
+        raise ConfigError(
+            f"{file}: {error.strerror}; it is for root and the group border-gateway: try sudo"
+        ) from error
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        line = octets.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{file}: not UTF-8 text (line {line})") from error
+
+
 def parse(text: str) -> Config:
     """The configuration in TOML `text`; ConfigError with every fault, one a line."""
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"not TOML: {error}") from error
+        raise ConfigError(f"not TOML: {error}{_line_of(error, text)}") from error
     points = adapter_entry_points()
     faults: list[str] = []
     sections: list[Section] = []
@@ -93,6 +110,15 @@ def parse(text: str) -> Config:
         raise ConfigError("\n".join(faults))
     general = the(GatewaySection, sections)
     return Config(general, rules_of(sections), adapters, retention_of(sections))
+
+
+def _line_of(error: tomllib.TOMLDecodeError, text: str) -> str:
+    """What the line is about that an error of the parser tells the number of; not its value, which
+    may be a secret."""
+    if not (number := re.search(r"at line (\d+)", str(error))):
+        return ""
+    key, equals, _ = text.split("\n")[int(number[1]) - 1].strip().partition("=")
+    return f": {key[:LONGEST_SHOWN]}{equals and '= ...'}"
 
 
 def _unknown_adapters(sections: Sequence[Section], known: Sequence[str]) -> Iterator[str]:
@@ -174,4 +200,4 @@ def _nearest(name: str, known: Sequence[str]) -> str:
 
 def _shown(value: object) -> str:
     text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 3] + "..."

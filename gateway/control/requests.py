@@ -20,7 +20,7 @@ from gateway.events import (
     Removed,
     Write,
 )
-from gateway.formats.text import from_text
+from gateway.formats.text import from_words
 from gateway.hub import Hub
 from gateway.logs import TAIL
 from gateway.model import Path, parse_device_id
@@ -136,7 +136,7 @@ class Requests:
         definition = self._hub.registry.resource(path[0], path[2])
         if definition is None:
             raise NotFound(f"nothing defines {path}")
-        value = from_text(text, definition.type)
+        value = from_words(text, definition.type)
         outcome = await self._hub.commander.execute(
             Write(device.id, {path: value}, "the command line")
         )
@@ -227,11 +227,22 @@ class Requests:
             with contextlib.suppress(ValueError):
                 device = self._hub.store.device(parse_device_id(first))
         if device is None:
-            raise NotFound(f"no device {first!r}; `border-gateway devices` lists them")
+            raise NotFound(self._why_not(first))
         try:
             return device, Path.parse(rest) if rest else None
         except ValueError as error:
             raise NotFound(str(error)) from None
+
+    def _why_not(self, name: str) -> str:
+        """Why there is no device of this prefix or identity, as far as is known."""
+        now = self._hub.overview()
+        for listed in now.absent:
+            if name in (listed.prefix, listed.id):
+                return f"{listed.id} is {listed.availability.reason}"
+        for stranger in now.strangers:
+            if name == stranger.device:
+                return f"{name} was seen, but is not bridged: {stranger.reason}"
+        return f"no device {name!r}; `border-gateway devices` lists them"
 
     def _resource_target(self, target: str) -> tuple[Device, Path]:
         device, path = self._target(target)

@@ -19,7 +19,7 @@ from typing import Any
 
 from gateway import __version__
 from gateway.client import ANSWER_TIMEOUT_S, HungUp, talk
-from gateway.configuration.config import Config, load
+from gateway.configuration.config import Config, load, read
 from gateway.diagnostics.bundle import DEVICES, FORMAT, MAX_OBJECTS, MAX_PART, OBJECTS, REPORT
 from gateway.diagnostics.examine import by_itself, in_the_world
 from gateway.diagnostics.redaction import REDACTED, Redactor
@@ -55,8 +55,8 @@ def collect(config: FilePath, state: FilePath, socket_file: FilePath) -> Mapping
     missing: list[str] = []
     definitions: Mapping[str, str] = {}
     try:
-        found["configuration.json"] = tomllib.loads(config.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        found["configuration.json"] = tomllib.loads(read(config))
+    except (ConfigError, ValueError) as error:
         missing.append(f"configuration: {error}")
     try:
         loaded = load(config)

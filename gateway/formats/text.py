@@ -14,6 +14,7 @@ from gateway.model import ObjLink, ResourceType, Value, printable
 _INTEGER = re.compile(r"-?[0-9]{1,40}")
 _FLOAT = re.compile(r"-?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
+_SPOKEN = {"true": "1", "false": "0", "on": "1", "off": "0"}
 
 _WANTED = {
     ResourceType.INTEGER: "a decimal integer",
@@ -44,6 +45,13 @@ def to_text(value: Value) -> str:
             return str(value)
         case _:
             assert_never(value)
+
+
+def from_words(text: str, type: ResourceType) -> Value:
+    """As `from_text`; a truth value may also be said as people do: true, false, on, off."""
+    if type is ResourceType.BOOLEAN:
+        text = _SPOKEN.get(text.lower(), text)
+    return from_text(text, type)
 
 
 def from_text(text: str, type: ResourceType) -> Value:
