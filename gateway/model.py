@@ -6,6 +6,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from enum import Enum, Flag, auto
+from functools import lru_cache
 from typing import NewType, Self
 
 DeviceId = NewType("DeviceId", str)
@@ -125,6 +126,7 @@ class Path(tuple[int, ...]):
     __repr__ = __str__
 
 
+@lru_cache(4_096)  # the name of nodes, and of each record that a device has
 def eui64(device: DeviceId) -> str:
     """The device's EUI-64 as 16 hex digits; a 48-bit address gets `fffe` inserted (RFC 9542)."""
     if match := _BLE.fullmatch(device):

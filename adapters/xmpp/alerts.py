@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable
+from functools import lru_cache
 
 from adapters.xmpp import payload
 from adapters.xmpp.delivery import Place
@@ -27,6 +28,8 @@ class Alerts:
 
     def __init__(self, patterns: Iterable[str], nodes: Nodes, port: NorthPort) -> None:
         self._patterns = tuple(map(PathPattern.parse, patterns))
+        # Every change is asked for it, and the paths are few.
+        self._is_event = lru_cache(4_096)(lambda path: any(p.covers(path) for p in self._patterns))
         self._where = (nodes.alerts, f"Events of {nodes.directory}", ALERTS)
         self._port = port
         self._place = Place(port.place(ALERTS_PLACE))
@@ -57,7 +60,7 @@ class Alerts:
             await self._wait()
 
     def _means(self, entry: Entry) -> bool:
-        return entry.changed and any(pattern.covers(entry.path) for pattern in self._patterns)
+        return entry.changed and self._is_event(entry.path)
 
     async def _tell(self, pubsub: Pubsub, entry: Entry) -> None:
         port = self._port

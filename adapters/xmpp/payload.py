@@ -8,6 +8,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from gateway.errors import EncodeError
@@ -79,6 +80,7 @@ def item_id(path: Path, layout: Layout) -> str:
     return "/".join(map(str, path[: _DEPTHS[layout]])) or STATE
 
 
+@lru_cache(4_096)  # the same few items, over and over
 def item_scope(item: str) -> Path | None:
     """The path whose resources an item holds; None for all of a device."""
     return None if item == STATE else Path.parse(item)
