@@ -45,22 +45,28 @@ class Place:
 class Delivery:
     """Follows each change from the hub to the server's acknowledgement.
 
-    `behind`: some change was not delivered by itself, since a newer one came before it could be
-    sent, or the session was lost. Then the journal is read from the place on, until it is caught
-    up with.
+    It ceases to when some change was not delivered by itself, since a newer one came before it
+    could be sent, or the session was lost. Then the journal is read from the place on; from where
+    that ends changes are followed again, already while it is sent.
     """
 
     def __init__(self, place: Place) -> None:
         self.place = place
-        self.behind = True
+        self._follows = False
+        self._replays = False
         self._last = place.number
         self._open: dict[int, Key] = {}
         self._waiting: dict[Key, dict[Path, Entry]] = {}
         self._in_flight: dict[Key, dict[Path, Entry]] = {}
 
+    @property
+    def behind(self) -> bool:
+        """Whether the server lacks something that only the journal has."""
+        return self._replays or not self._follows
+
     def told(self, entry: Entry, key: Key) -> None:
         """A change was told that will be sent with `key`."""
-        if self.behind or entry.number <= self._last:
+        if not self._follows or entry.number <= self._last:
             return
         waiting = self._waiting.setdefault(key, {})
         if entry.number > self._last + 1 or entry.path in waiting:
@@ -82,8 +88,7 @@ class Delivery:
         """The server has acknowledged what was sent for `key`."""
         for entry in self._in_flight.pop(key, {}).values():
             del self._open[entry.number]
-        if not self.behind:
-            self.place.reach(next(iter(self._open), self._last + 1) - 1, now)
+        self._reach(now)
 
     def unsent(self, key: Key) -> None:
         """What was sent for `key` did not arrive; it will be sent again as it is then."""
@@ -112,20 +117,27 @@ class Delivery:
         self.place.lost(now)
         for key in list(self._in_flight):
             self.unsent(key)
-        if self.place.number < acknowledged:
+        if self.place.number < acknowledged or self._replays:
             self._fall_behind()
+        self._replays = False
+
+    def replay(self, number: int) -> None:
+        """The journal's entries up to a number are sent; what is told after them is followed."""
+        self._replays, self._follows = True, True
+        self._last = number
 
     def replayed(self, number: int, now: float) -> None:
-        """The journal's entries up to a number have been sent and acknowledged."""
+        """The journal's entries up to that number have been sent and acknowledged."""
+        self._replays = False
         self.place.reach(number, now)
+        self._reach(now)
 
-    def caught_up(self) -> None:
-        """The journal has nothing more: from here on changes are followed again."""
-        self.behind = False
-        self._last = self.place.number
+    def _reach(self, now: float) -> None:
+        if not self.behind:
+            self.place.reach(next(iter(self._open), self._last + 1) - 1, now)
 
     def _fall_behind(self) -> None:
-        self.behind = True
+        self._follows = False
         self._open.clear()
         self._waiting.clear()
         self._in_flight.clear()

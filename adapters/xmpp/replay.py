@@ -49,7 +49,6 @@ class Replay:
         self._delivery = publisher.delivery
         self._pubsub = pubsub
         self._turn_at = publisher.sent_items + publisher.waiting  # what waits goes first
-        self._replayed = 0
 
     async def run(self) -> None:
         """Until the session is lost."""
@@ -58,9 +57,7 @@ class Replay:
                 await self._something_moved()
             place = self._delivery.place
             entries, upto = await self._read_on(place.number)
-            if upto == place.number:
-                self._caught_up()
-                continue
+            self._delivery.replay(upto)
             for device, changes in _by_device(entries).items():
                 await self._tell(device, changes)
             self._delivery.replayed(upto, time.monotonic())
@@ -78,12 +75,6 @@ class Replay:
             upto = reached
         return found, upto
 
-    def _caught_up(self) -> None:
-        self._delivery.caught_up()
-        if self._replayed:
-            log.debug("%d changes were brought from the journal", self._replayed)
-            self._replayed = 0
-
     async def _tell(self, device: DeviceId, changes: Sequence[Entry]) -> None:
         node = self._publisher.nodes.history(device)
         for number, pack in payload.history(
@@ -96,7 +87,6 @@ class Replay:
             title = f"{known.name or known.prefix}: what came late"
             await insist(self._port, self._pubsub, (node, title, HISTORY_NODE), str(number), pack)
             await asyncio.sleep(min(time.monotonic() - began, LONGEST_REST_S))
-        self._replayed += len(changes)
         self._port.count("xmpp_changes_replayed", len(changes))
 
     async def _turn(self) -> None:

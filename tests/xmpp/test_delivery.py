@@ -19,7 +19,8 @@ def entry(number: int, path: Path = VALUE) -> Entry:
 
 def following(number: int = 0) -> Delivery:
     delivery = Delivery(Place(number))
-    delivery.caught_up()
+    delivery.replay(number)
+    delivery.replayed(number, 0.0)
     return delivery
 
 
@@ -90,10 +91,35 @@ def test_what_was_acknowledged_just_before_the_end_is_not_relied_on() -> None:
     assert (delivery.place.number, delivery.place.settled) == (2, 1)
     delivery.lost(20.0 + RECENT_S - 0.1)
     assert (delivery.place.number, delivery.behind) == (1, True)
+    delivery.replay(2)
     delivery.replayed(2, 30.0)
-    delivery.caught_up()
     delivery.lost(30.0 + RECENT_S)
     assert (delivery.place.number, delivery.behind) == (2, False)
+
+
+def test_what_is_told_while_the_journal_is_sent_goes_as_live_values() -> None:
+    delivery = Delivery(Place(0))
+    delivery.replay(5)
+    delivery.told(entry(5), KEY)  # the outbox still had it
+    delivery.told(entry(6), KEY)
+    send(delivery)
+    assert (delivery.place.number, delivery.behind) == (0, True)
+    delivery.replayed(5, 0.0)
+    assert (delivery.place.number, delivery.behind) == (6, False)
+
+
+def test_what_is_lost_while_the_journal_is_sent_is_read_there_next() -> None:
+    for number in (7, 8):  # another of the same resource; one behind a gap
+        delivery = Delivery(Place(0))
+        delivery.replay(5)
+        delivery.told(entry(6), KEY)
+        delivery.told(entry(number), KEY)
+        delivery.replayed(5, 0.0)
+        assert (delivery.place.number, delivery.behind) == (5, True)
+    delivery = Delivery(Place(0))
+    delivery.replay(5)
+    delivery.lost(0.0)
+    assert (delivery.place.number, delivery.behind) == (0, True)
 
 
 def test_a_forgotten_device_holds_nothing_up() -> None:
@@ -107,7 +133,7 @@ def test_a_forgotten_device_holds_nothing_up() -> None:
 
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["told", "skip", "send", "ack", "fail", "drop", "lost", "replay"]),
+        st.sampled_from(["told", "skip", "send", "ack", "fail", "drop", "lost", "read", "bring"]),
         st.sampled_from([VALUE, OTHER]),
         st.sampled_from([KEY, METER_KEY]),
     ),
@@ -124,6 +150,7 @@ def test_nothing_below_the_place_is_missing_in_the_end(
     head, shown = 0, set[int]()
     current: dict[tuple[Key, Path], int] = {}
     flying: dict[Key, set[int]] = {}
+    read: int | None = None
     for step, path, key in steps:
         now += RECENT_S + 1
         if step in {"told", "skip"}:
@@ -146,9 +173,13 @@ def test_nothing_below_the_place_is_missing_in_the_end(
             delivery.dropped(key)
         elif step == "lost":
             flying.clear()
+            read = None
             delivery.lost(now)
-        elif step == "replay" and delivery.behind:
-            shown |= set(range(delivery.place.number + 1, head + 1))
-            delivery.replayed(head, now)
-            delivery.caught_up()
+        elif step == "read" and delivery.behind and read is None:
+            read = head
+            delivery.replay(head)
+        elif step == "bring" and read is not None:
+            shown |= set(range(delivery.place.number + 1, read + 1))
+            delivery.replayed(read, now)
+            read = None
         assert set(range(1, delivery.place.number + 1)) <= shown

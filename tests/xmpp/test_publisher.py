@@ -126,7 +126,9 @@ async def test_however_long_an_outage_is_what_was_acknowledged_before_it_is_publ
 ) -> None:
     async with mirror.session():
         await mirror.settled()
-        mirror.publisher.delivery.caught_up()
+        number = mirror.publisher.delivery.place.number
+        mirror.publisher.delivery.replay(number)
+        mirror.publisher.delivery.replayed(number, time.monotonic())
         mirror.hub.say({VALUE: 22.5})
         await mirror.settled()
     del mirror.memory.nodes[NODE]["3303/0"]

@@ -262,6 +262,29 @@ async def test_live_values_go_first_and_are_never_held_up_by_more_than_one_pack(
     assert min(length for late, length in runs[1:-1] if not late) >= LIVE_SHARE - WINDOW
 
 
+async def test_a_house_that_never_rests_is_caught_up_with(past: Past, bench: HubBench) -> None:
+    """What goes as a live value while the past is sent is not told a second time."""
+    for number in range(200):
+        bench.say({VALUE: float(number)})
+        past.absorb()
+    last = bench.hub.journal._last
+    tasks = past.start()
+    await past.slot.until(lambda: past.publisher.waiting == 0)
+    value = 1_000
+    async with asyncio.timeout(DEADLINE_S):
+        while past.publisher.delivery.behind:
+            value += 1
+            bench.say({VALUE: float(value)})
+            past.absorb()
+            await past.slot.until(lambda: past.publisher.waiting == 0)
+    await stop(tasks)
+    assert value > 1_001
+    told_late = {value for _, _, value in firsts(past.history())}
+    assert told_late >= {f"{n}.0" for n in range(200)}
+    assert f"{value}.0" not in told_late
+    assert past.publisher.delivery.place.number > last
+
+
 async def test_a_history_that_is_refused_for_a_while_or_deleted_loses_nothing(
     past: Past, bench: HubBench
 ) -> None:
