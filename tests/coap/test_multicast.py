@@ -189,6 +189,9 @@ async def test_libcoap_finds_the_gateway(network: Network, serve: Serve) -> None
     with network.gateway.inside():
         await serve(listen=("0.0.0.0:5683", "[::]:5683"), multicast=(GATEWAY_LINK, "absent0"))
     query = "/.well-known/core?rt=oma.lwm2m"
-    group = f"[{ALL_NODES_6}%{CLIENT_LINK}]"
-    found = await coap_client(5683, query, "-N", "-B", "2", host=group, enter=network.client.enter)
+    network.client.run("ip", "route", "add", "default", "dev", CLIENT_LINK)
+    # Not by IPv6: libcoap 4.3.4 (Debian 13) takes no interface in a URI.
+    found = await coap_client(
+        5683, query, "-N", "-B", "2", host=ALL_NODES, enter=network.client.enter
+    )
     assert 'rt="oma.lwm2m"' in found.out

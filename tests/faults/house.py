@@ -184,11 +184,15 @@ class House:
         await self.until(told, f"{name} is {state}: {reason}")
         assert await self.shown(name) == (await self.told(name))[1:]
         assert reason in await self.listed(name)
+        await self.logs(reason)
+
+    async def logs(self, text: str) -> None:
+        """Waits until the log has the text."""
 
         async def logged() -> bool:
-            return reason in self.log()
+            return text in self.log()
 
-        await self.until(logged, f"the log tells {reason}")
+        await self.until(logged, f"the log tells {text}")
 
     @asynccontextmanager
     async def others_answer(self) -> AsyncIterator[None]:

@@ -56,7 +56,12 @@ def tshark(path: Path, fields: list[str], *options: str) -> list[list[str]]:
     for field in fields:
         arguments += ["-e", field]
     done = subprocess.run(arguments, check=True, capture_output=True, text=True, timeout=60)
-    return [line.split("\t") for line in done.stdout.splitlines()]
+    return [[_bit(field) for field in line.split("\t")] for line in done.stdout.splitlines()]
+
+
+def _bit(field: str) -> str:
+    """A field as tshark 4.0 writes it; tshark 4.4 writes bits as words."""
+    return {"True": "1", "False": "0"}.get(field, field)
 
 
 def write(path: Path, frames: list[bytes]) -> Path:
