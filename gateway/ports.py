@@ -6,9 +6,10 @@ import asyncio
 from collections import Counter, OrderedDict
 from collections.abc import AsyncGenerator, Sequence
 from enum import StrEnum
+from pathlib import Path as FilePath
 from typing import Annotated, ClassVar, Protocol, runtime_checkable
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, field_validator
 
 from gateway.events import (
     Command,
@@ -49,11 +50,20 @@ class Section(BaseModel):
     default is shown with its `examples`.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, arbitrary_types_allowed=True, allow_inf_nan=False
+    )
     enabled_by_default: ClassVar[bool] = False
     """Whether the sample file has the section switched on."""
     reload: ClassVar[Reload] = Reload.ADAPTER
     """What its keys need, unless a field says otherwise: `Annotated[str, Reload.RESTART]`."""
+
+    @field_validator("*")
+    @classmethod
+    def _is_a_path(cls, value: object) -> object:
+        if isinstance(value, FilePath) and (value == FilePath() or "\0" in str(value)):
+            raise ValueError("expected the path of a file or folder")
+        return value
 
     @classmethod
     def reload_of(cls, key: str) -> Reload:

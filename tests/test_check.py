@@ -120,7 +120,7 @@ def test_a_file_that_cannot_be_used_is_another_status_than_a_world_that_cannot(
     done = daemon.command("check", "--json", "--config", str(daemon.config))
     assert done.returncode == 78
     assert "did you mean 'gateway'?" in done.stderr
-    assert texts(json.loads(done.stdout), "configuration", "error")[1:] == [
+    assert texts(json.loads(done.stdout), "configuration", "error") == [
         "[gatway]: unknown section; did you mean 'gateway'?"
     ]
 

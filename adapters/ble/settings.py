@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path as FilePath
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, Field
 
 from gateway.model import DeviceId, parse_device_id
 from gateway.ports import Duration, Section
@@ -20,7 +20,7 @@ class BleSection(Section):
         default=None, examples=["hci0"]
     )
     """The Bluetooth adapter; without it, the first one that is switched on."""
-    sleepy: tuple[Annotated[DeviceId, BeforeValidator(parse_device_id)], ...] = ()
+    sleepy: tuple[Annotated[DeviceId, AfterValidator(parse_device_id)], ...] = ()
     """Devices that sleep and connect only when they have something to say (a remote control).
 
     They are shown as asleep instead of offline: a Bluetooth device does not tell which it is.

@@ -49,9 +49,10 @@ def check(config: FilePath, state: FilePath, offline: bool, as_json: bool) -> No
     if as_json:
         _print_json(findings)
     else:
+        listed = sum(rule.listed for rule in loaded.rules.devices.values())
         click.echo(
             f"{config} is valid: adapters {', '.join(loaded.adapters) or 'none'}; "
-            f"{sum(rule.listed for rule in loaded.rules.devices.values())} devices listed"
+            f"{listed} device{'' if listed == 1 else 's'} listed"
         )
         for finding in findings:
             click.echo(clean(f"{finding.severity:<8} {finding.section}: {finding.text}"))

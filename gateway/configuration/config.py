@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
+import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path as FilePath
-from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
+from gateway.configuration.faults import LONGEST_SHOWN, faults_of, nearest, shown
 from gateway.configuration.sections import (
     CORE_SECTIONS,
     REPEATED_SECTIONS,
@@ -28,9 +28,6 @@ from gateway.configuration.sections import (
 from gateway.errors import ConfigError
 from gateway.policy import Retention, Rules
 from gateway.ports import Adapter, Section
-
-LONGEST_SHOWN = 60
-"""Characters of what stands in the file that a fault repeats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +93,7 @@ def parse(text: str) -> Config:
     adapters: dict[str, tuple[type[Adapter], Section]] = {}
     for name, content in data.items():
         if name not in points:
-            known = [*CORE_SECTIONS, *REPEATED_SECTIONS, *points]
-            faults.append(f"[{name}]: unknown section{_nearest(name, known)}")
+            faults.append(_unknown_section(name, content, points))
             continue
         try:
             adapter: type[Adapter] = points[name].load()
@@ -125,7 +121,7 @@ def _unknown_adapters(sections: Sequence[Section], known: Sequence[str]) -> Iter
     for name, kind in (("admit", AdmitSection), ("block", BlockSection)):
         for adapter in (section.adapter for section in every(kind, sections)):
             if adapter is not None and adapter not in known:
-                yield f"[{name}] adapter = {adapter!r}: unknown adapter{_nearest(adapter, known)}"
+                yield f"[{name}] adapter = {adapter!r}: unknown adapter{nearest(adapter, known)}"
 
 
 def _repeated(
@@ -142,62 +138,18 @@ def _section(
     section: type[Section], name: str, content: object, faults: list[str]
 ) -> Section | None:
     try:
-        return section.model_validate(content)
+        # As JSON, since only then "strict" (a number is no text) takes a path from text.
+        return section.model_validate_json(json.dumps(content, default=str), strict=True)
     except ValidationError as error:
-        faults.extend(_faults(section, name, error))
+        faults.extend(faults_of(section, name, content, error))
         return None
 
 
-def _faults(section: type[Section], name: str, error: ValidationError) -> Iterator[str]:
-    """One sentence a fault: where, what stands there, what was expected, the nearest name."""
-    seen: set[str] = set()
-    for item in error.errors(include_url=False):
-        keys = [k for k in item["loc"] if not (isinstance(k, str) and not k.isidentifier())]
-        where = f"[{name}] {_place(keys)}" if keys else f"[{name}]"
-        if where in seen:  # the other branches of a union
-            continue
-        seen.add(where)
-        if item["type"] == "missing":
-            yield f"{where}: is missing"
-        elif item["type"] == "extra_forbidden":
-            nearest = _nearest(str(keys[-1]), _fields(section, keys[:-1]))
-            yield f"{where} = {_shown(item['input'])}: unknown key{nearest}"
-        else:
-            message = item["msg"].removeprefix("Value error, ")
-            yield f"{where} = {_shown(item['input'])}: {message[:1].lower()}{message[1:]}"
-
-
-def _place(keys: Sequence[int | str]) -> str:
-    """`report.deadband`, or `resource #2.scale` for a table that is repeated."""
-    text = ".".join(f"#{key + 1}" if isinstance(key, int) else key for key in keys)
-    return text.replace(".#", " #")
-
-
-def _fields(section: type[BaseModel], keys: Sequence[int | str]) -> Sequence[str]:
-    """The names that are valid in the section, or in the table within it that `keys` lead to."""
-    for key in (key for key in keys if isinstance(key, str)):
-        field = section.model_fields.get(key)
-        annotation = field.annotation if field else None
-        inner = [t for t in _types(annotation) if issubclass(t, BaseModel)]
-        if not inner:
-            return []
-        section = inner[0]
-    return list(section.model_fields)
-
-
-def _types(annotation: Any) -> Iterator[type]:
-    if isinstance(annotation, type):
-        yield annotation
-    for argument in getattr(annotation, "__args__", ()):
-        yield from _types(argument)
-
-
-def _nearest(name: str, known: Sequence[str]) -> str:
-    if match := difflib.get_close_matches(name, known, n=1, cutoff=0.5):
-        return f"; did you mean {match[0]!r}?"
-    return f"; known are {', '.join(known)}" if known else ""
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 3] + "..."
+def _unknown_section(name: str, content: object, adapters: Iterable[str]) -> str:
+    if not isinstance(content, Mapping | list):
+        places = [f"[{core}]" for core, kind in CORE_SECTIONS.items() if name in kind.model_fields]
+        home = f"; its place is below {places[0]}" if places else ""
+        return f"{name} = {shown(name, content)}: stands above all sections{home}"
+    return (
+        f"[{name}]: unknown section{nearest(name, [*CORE_SECTIONS, *REPEATED_SECTIONS, *adapters])}"
+    )

@@ -111,7 +111,9 @@ class JournalSection(Section):
 
 
 def _pattern(value: object) -> PathPattern:
-    return PathPattern.parse(value if isinstance(value, str) else "")
+    if isinstance(value, str):
+        return PathPattern.parse(value)
+    raise ValueError('expected a path in quotes, such as "3303/*/5700"')
 
 
 Pattern = Annotated[PathPattern, BeforeValidator(_pattern)]
