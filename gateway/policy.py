@@ -8,19 +8,14 @@ from dataclasses import dataclass, field, replace
 
 from gateway.events import Sighting
 from gateway.model import GATEWAY, DeviceId, Path, Value
+from gateway.objects.restless import RESTLESS
 from gateway.patterns import DevicePattern, PathPattern
 
 MAX_JOIN_WINDOW_S = 3600.0
 """A join window longer than an hour is one that somebody forgot to close."""
 
-RESTLESS = frozenset(
-    Path.parse(text)
-    for text in ("3/0/10", "3/0/13", "4/0/2", "4/0/3", "4/0/6", "4/0/11", "7/0/2", "7/0/3")
-)
-"""Free memory, clock, signal and traffic differ each time they are measured."""
-
 RESTLESS_S = 30.0
-"""They are told this often at most, so that they drown nothing; reading gives the newest."""
+"""What never rests is told this often at most, to drown nothing; reading gives the newest."""
 
 MAX_NAME = 64
 """Characters of the name that people give a device: a column of a table."""

@@ -170,7 +170,7 @@ class Xmpp:
             case "json":
                 return SenmlJson()
             case "nf-sd":
-                return Publication(self._port, self._config.nf_root)
+                return Publication(self._port, self._config.nf_root, self._config.gateway)
             case _:
                 assert_never(self._config.payload)
 

@@ -22,7 +22,7 @@ from adapters.xmpp.moments import moment_text
 from adapters.xmpp.stanzas import FORM, form_values
 from gateway.errors import CommandError
 from gateway.events import Device, Resource
-from gateway.model import GATEWAY, Operations
+from gateway.model import GATEWAY, Operations, urn
 
 COMMANDS = "http://jabber.org/protocol/commands"
 
@@ -192,7 +192,7 @@ class AdHoc:
         answer = [self._table(device, found)]
         if device.id != GATEWAY:
             registry = self._control.port.registry
-            pack = payload.values(device.id, payload.STATE, found, registry)
+            pack = payload.values(urn(device.id), payload.STATE, found, registry)
             answer += [pack.xml] if pack else []
         return answer
 

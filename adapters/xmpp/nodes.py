@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from gateway.model import GATEWAY, DeviceId, eui64
 
+DIRECTORY = DeviceId("directory")
+"""Stands for the directory where a device stands for its node. No device is called so."""
+
 
 @dataclass(frozen=True, slots=True)
 class Nodes:
@@ -14,12 +17,12 @@ class Nodes:
     directory: str
 
     def of(self, owner: DeviceId) -> str:
-        """The node of a device, or the directory, which is the gateway's."""
-        return self.directory if owner == GATEWAY else self.device(owner)
+        """The node of a device, of the gateway as one, or the directory."""
+        return self.directory if owner == DIRECTORY else self.device(owner)
 
     def device(self, device: DeviceId) -> str:
-        """The node of a device."""
-        return f"{self.directory}/{eui64(device)}"
+        """The node of a device, or of the gateway as one."""
+        return f"{self.directory}/{listed_as(device)}"
 
     def history(self, device: DeviceId) -> str:
         """The node of a device's changes that came too late to be live values."""
@@ -29,6 +32,11 @@ class Nodes:
     def alerts(self) -> str:
         """The node of all devices' events."""
         return f"{self.directory}/alerts"
+
+
+def listed_as(device: DeviceId) -> str:
+    """The id of a device's item in the directory, and the last part of its node."""
+    return GATEWAY if device == GATEWAY else eui64(device)
 
 
 def history_of(node: str) -> str:

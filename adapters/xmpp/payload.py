@@ -16,6 +16,7 @@ from gateway.events import Availability, Device, Entry, Resource, State
 from gateway.formats.senml import Record, to_xml
 from gateway.formats.units import senml_unit
 from gateway.model import DeviceId, Operations, Path, ResourceType, Value, urn
+from gateway.objects.own_objects import GATEWAY_OBJECT
 from gateway.objects.registry import Registry, ResourceDefinition
 
 MAX_PACK_BYTES = 32_768
@@ -27,6 +28,9 @@ HISTORY_BYTES = 4_096
 
 Layout = Literal["device", "state", "resource"]
 """What an item of a device's node holds: an object instance, everything, or one resource."""
+
+BRIDGED = GATEWAY_OBJECT
+"""The object of which the gateway has an instance for each device."""
 
 STATE = "state"
 STATUS = "status"
@@ -76,8 +80,17 @@ def item_ids(resources: Iterable[Resource], layout: Layout) -> list[str]:
 
 
 def item_id(path: Path, layout: Layout) -> str:
-    """The item that holds a resource: `3303/0`, `3303/0/5700` or `state`."""
-    return "/".join(map(str, path[: _DEPTHS[layout]])) or STATE
+    """The item that holds a resource: `3303/0`, `3303/0/5700` or `state`.
+
+    Instances of object 25 have an item each in every layout: thousands would fill no `state`.
+    """
+    depth = 2 if path.object == BRIDGED else _DEPTHS[layout]
+    return "/".join(map(str, path[:depth])) or STATE
+
+
+def is_bridged(item: str) -> bool:
+    """Whether an item is about a bridged device, in the gateway's own node (object 25)."""
+    return item.startswith(f"{BRIDGED}/")
 
 
 @lru_cache(4_096)  # the same few items, over and over
@@ -92,22 +105,21 @@ def concerns(item: str, path: Path) -> bool:
     return scope is None or scope.covers(path) or path.covers(scope)
 
 
-def values(
-    device: DeviceId, item: str, resources: Sequence[Resource], registry: Registry
-) -> Pack | None:
+def values(name: str, item: str, resources: Sequence[Resource], registry: Registry) -> Pack | None:
     """The pack of an item; None if there is nothing (more) to be read in it.
 
-    `resources` are at least those of the object instances that the item is about. Time is that
-    of the measurement; the unit is the definition's, else what the device says in resource 5701.
+    `name` is the device's URN, `resources` are at least those of the object instances that the item
+    is about. Time is that of the measurement; the unit is the definition's, else what the device
+    says in resource 5701.
     """
     scope = item_scope(item)
-    base = f"{urn(device)}/{'/'.join(map(str, scope[:2]))}/" if scope else f"{urn(device)}/"
+    base = f"{name}/{'/'.join(map(str, scope[:2]))}/" if scope else f"{name}/"
     said = {r.path.upto(2): r.value for r in resources if r.path.resource == UNITS}
     records = [
-        _record(device, resource, definition, said.get(resource.path.upto(2)))
+        _record(name, resource, definition, said.get(resource.path.upto(2)))
         for resource in resources
         if (definition := readable(resource, registry))
-        and (scope is None or scope.covers(resource.path))
+        and (scope.covers(resource.path) if scope else resource.path.object != BRIDGED)
     ]
     return _pack(records, base) if records else None
 
@@ -132,7 +144,7 @@ def history(
         if (definition := readable(resource, registry)) is None:
             continue
         said = look(device, Path(*entry.path[:2], UNITS))
-        record = _record(device, resource, definition, said.value if said else None)
+        record = _record(urn(device), resource, definition, said.value if said else None)
         own = _length(record)
         if not 0 < own < MAX_PACK_BYTES:
             continue
@@ -147,7 +159,7 @@ def history(
 
 
 def _record(
-    device: DeviceId, resource: Resource, definition: ResourceDefinition, said: Value | None
+    name: str, resource: Resource, definition: ResourceDefinition, said: Value | None
 ) -> Record:
     """A record of a resource; its unit is the definition's, else what the device says (5701)."""
     value, unit = resource.value, definition.units
@@ -155,7 +167,7 @@ def _record(
         unit = said
     numeric = isinstance(value, int | float) and not isinstance(value, bool)
     known_unit = senml_unit(unit) if numeric and unit else None
-    return Record(f"{urn(device)}{resource.path}", value, known_unit, resource.time)
+    return Record(f"{name}{resource.path}", value, known_unit, resource.time)
 
 
 def readable(resource: Resource, registry: Registry) -> ResourceDefinition | None:
@@ -167,9 +179,7 @@ def readable(resource: Resource, registry: Registry) -> ResourceDefinition | Non
     return definition if definition and Operations.READ in definition.operations else None
 
 
-def status(
-    device: DeviceId, known: Device | None, rssi_dbm: Value | None, now: float | None
-) -> Pack:
+def status(name: str, known: Device | None, rssi_dbm: Value | None, now: float | None) -> Pack:
     """Whether a device can be reached, and why not; None stands for a device that was removed."""
     availability = known.availability if known else Availability(State.OFFLINE, "left", 0.0)
     texts: dict[str, Value | None] = {
@@ -179,14 +189,14 @@ def status(
         "last_seen": _rounded(known.last_seen) if known else None,
         "clock": None if now else "not set",
     }
-    records = _said(urn(device), texts, now)
+    records = _said(name, texts, now)
     if isinstance(rssi_dbm, int | float) and known:
-        records.append(Record(f"{urn(device)}/rssi", rssi_dbm + _DBM_TO_DBW, "dBW", now))
-    return _pack(records, f"{urn(device)}/")
+        records.append(Record(f"{name}/rssi", rssi_dbm + _DBM_TO_DBW, "dBW", now))
+    return _pack(records, f"{name}/")
 
 
-def stopped(device: Device, now: float | None) -> Pack:
-    """The status of a device whose gateway stops."""
+def stopped(name: str, device: Device, now: float | None) -> Pack:
+    """The status of a device whose gateway stops, or of the gateway."""
     gone = Availability(State.UNKNOWN, "gateway-stop", 0.0)
     texts: dict[str, Value | None] = {
         ONLINE: False,
@@ -194,14 +204,19 @@ def stopped(device: Device, now: float | None) -> Pack:
         "reason": gone.reason,
         "last_seen": _rounded(device.last_seen),
     }
-    return _pack(_said(urn(device.id), texts, now), f"{urn(device.id)}/")
+    return _pack(_said(name, texts, now), f"{name}/")
 
 
-def meta(device: Device, resources: Sequence[Resource], now: float | None) -> Pack:
-    """What a device is: names, manufacturer, model, and its objects as links (RFC 6690)."""
-    links = ",".join(f"</{item}>" for item in item_ids(resources, "device"))
+def meta(name: str, device: Device, resources: Sequence[Resource], now: float | None) -> Pack:
+    """What a device is: names, manufacturer, model, and its objects as links (RFC 6690).
+
+    Of object 25 there may be thousands of instances: the object stands for them.
+    """
+    shown = (r.path for r in resources if r.path.object not in PRIVATE_OBJECTS)
+    linked = dict.fromkeys(path.upto(1 if path.object == BRIDGED else 2) for path in shown)
+    links = ",".join(f"<{path}>" for path in linked)
     texts = _description(device, resources) | {"objects": links}
-    return _pack(_said(urn(device.id), texts, now), f"{urn(device.id)}/")
+    return _pack(_said(name, texts, now), f"{name}/")
 
 
 def directory_entry(
@@ -221,16 +236,17 @@ def directory_entry(
     return _pack(_said(urn(device.id), texts, now), f"{urn(device.id)}/")
 
 
-def said(pack: Pack) -> str:
+def said(records: Iterable[Record]) -> str:
     """What a description says, whenever it was made and its device was last heard."""
-    return repr([(r.name, r.value) for r in pack.records if not r.name.endswith("/last_seen")])
+    return repr([(r.name, r.value) for r in records if not r.name.endswith("/last_seen")])
 
 
 def gateway_entry(
-    gateway: str, address: str, devices: int, *, online: bool, now: float | None
+    gateway: str, node: str, address: str, devices: int, *, online: bool, now: float | None
 ) -> Pack:
     """The gateway's own item in the directory; refreshed, so that its age shows a dead gateway."""
     texts: dict[str, Value | None] = {
+        "node": node,
         ONLINE: online,
         "last_seen": _rounded(now),
         "devices": devices,

@@ -8,22 +8,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
 from typing import NoReturn, assert_never
 
-from adapters.xmpp import directory, payload
+from adapters.xmpp import payload, recall
 from adapters.xmpp.config import XmppSection
+from adapters.xmpp.contents import Contents
 from adapters.xmpp.delivery import Delivery, Place
 from adapters.xmpp.errors import NoAnswer, StanzaError
-from adapters.xmpp.nodes import Nodes
+from adapters.xmpp.nodes import DIRECTORY, Nodes, listed_as
 from adapters.xmpp.pace import Pace
-from adapters.xmpp.payload import META, STATUS, Layout, Pack
+from adapters.xmpp.payload import META, STATUS, Layout
 from adapters.xmpp.pubsub import FORBIDDEN, Pubsub, forbidden
 from adapters.xmpp.queue import Key, KeyQueue
 from adapters.xmpp.upkeep import delete, look_after, tidy
 from gateway.errors import AdapterError
 from gateway.events import Change, Device, DeviceChanged, Entry, Event, Removed, State
-from gateway.model import GATEWAY, DeviceId, Path, eui64
+from gateway.model import GATEWAY, DeviceId, Path
 from gateway.ports import NorthPort
 
 log = logging.getLogger(__name__)
@@ -55,6 +55,9 @@ class Publisher:
         self._gateway = config.gateway
         self.nodes = Nodes(f"{config.root}/{config.gateway}")
         self.delivery = Delivery(Place(port.place(HISTORY)))
+        self._contents = Contents(
+            port, self.nodes, config.gateway, lambda device: self._items.get(device, ()), self._omit
+        )
         self.sent_items = 0
         self.moved = asyncio.Event()
         self._queue = KeyQueue(config.window)
@@ -66,7 +69,6 @@ class Publisher:
         self._told: dict[Key, str] = {}
         self._listed: set[DeviceId] = set()
         self._recalled = False
-        self._address = ""
         self._wake = asyncio.Event()
         self._blocked = False
         self._lost_at = 0.0
@@ -85,8 +87,6 @@ class Publisher:
 
     def absorb(self, event: Event) -> None:
         """Notes which items an event touches."""
-        if event.device == GATEWAY:
-            return
         device = self._port.device_by_id(event.device)
         match event:
             case Removed(path=None):
@@ -115,20 +115,19 @@ class Publisher:
         """Publishes everything again, whatever the server has."""
         self._told.clear()
         self._listed.clear()
-        for device in self._devices():
+        for device in self._port.devices():
             self._announce(device)
-        self._put(Key(GATEWAY, GATEWAY))
 
     async def ensure_directory(self, pubsub: Pubsub) -> None:
         """Makes the directory's node exist."""
         room = await pubsub.ensure(self.nodes.directory, f"Devices of {self._gateway}")
-        if room <= len(self._items):
-            reason = f"the server keeps only {room} items, {len(self._items) + 1} are needed"
-            self._once(GATEWAY, "directory", f"{reason} (Prosody: pubsub_max_items)")
+        if room < len(self._items):
+            reason = f"the server keeps only {room} items, {len(self._items)} are needed"
+            self._once(DIRECTORY, "", f"{reason} (Prosody: pubsub_max_items)")
 
     async def run(self, pubsub: Pubsub) -> None:
         """Sends what waits and what comes, until the session is lost."""
-        self._address = pubsub.address
+        self._contents.address = pubsub.address
         self._port.status(connected(pubsub))
         self.delivery.lost(self._lost_at)
         self._told.clear()
@@ -150,45 +149,49 @@ class Publisher:
 
     async def farewell(self, pubsub: Pubsub) -> None:
         """Says that the gateway stops, and that its devices are unknown; within FAREWELL_S."""
-        now = self._now()
         self._port.reached(HISTORY, self.delivery.place.number)
-        entry = self._entry(online=False, now=now)
+        keys = [Key(device.id, STATUS) for device in self._port.devices()]
         try:
             async with asyncio.timeout(FAREWELL_S):
-                await pubsub.publish(self.nodes.directory, GATEWAY, entry)
-                for device in self._devices():
-                    pack = payload.stopped(device, now)
-                    await pubsub.publish(self.nodes.device(device.id), STATUS, pack)
+                for key in (Key(DIRECTORY, GATEWAY), *keys):
+                    pack = self._contents.farewell(key)
+                    await pubsub.publish(self.nodes.of(key.device), key.item, pack)
         except (TimeoutError, AdapterError) as error:
             log.info("not all subscribers were told that the gateway stops: %s", error)
 
     async def _recall(self, pubsub: Pubsub) -> None:
-        """Takes over what the directory says from an earlier life: that need not be sent again.
+        """Takes over what the long nodes say from an earlier life: that need not be sent again.
 
-        A device that was not heard yet in this life is there as it was in that one.
+        A device that was not heard yet in this life is in the directory as it was in that one.
         """
-        listed = await directory.read(pubsub, self.nodes.directory)
-        for device in list(self._devices()):
+        listed = await recall.read(pubsub, self.nodes.directory)
+        for device in [d for d in self._port.devices() if d.id != GATEWAY]:
             await asyncio.sleep(0)  # a thousand devices are a quarter of a second
-            key, resources = Key(GATEWAY, device.id), self._port.resources(device.id)
-            node, item = self.nodes.device(device.id), listed.get(eui64(device.id))
-            if item is None or not (said := directory.same(item, device, node, resources)):
+            key, resources = Key(DIRECTORY, device.id), self._port.resources(device.id)
+            node, item = self.nodes.device(device.id), listed.get(listed_as(device.id))
+            if item is None or not (said := recall.same(item, device, node, resources)):
                 continue
             self._told[key] = said
             self._listed.add(device.id)
             self._queue.discard(key)
             if device.availability.state is not State.UNKNOWN:
                 self._put(key)
+        own = await recall.read(pubsub, self.nodes.device(GATEWAY))
+        for name in filter(payload.is_bridged, own.keys() & self._items[GATEWAY]):
+            await asyncio.sleep(0)
+            key = Key(GATEWAY, name)
+            said, pack = self._contents.said(key, own[name]), self._contents.pack(key)
+            if pack and said and said == self._contents.said(key, pack.records):
+                self._told[key] = said
+                self._queue.discard(key)
 
     # --- which items ---------------------------------------------------------------------------
 
-    def _devices(self) -> Iterable[Device]:
-        return (d for d in self._port.devices() if d.id != GATEWAY)
-
     def _put(self, key: Key) -> None:
-        """A device that can be found in the directory is not that urgent there any more."""
-        is_listed = key.device == GATEWAY and key.item in self._listed
-        self._queue.put(key, at_leisure=is_listed)
+        """What is in the directory already is not urgent there, nor what only repeats it."""
+        is_listed = key.device == DIRECTORY and key.item in self._listed
+        repeats = key.device == GATEWAY and payload.is_bridged(key.item)
+        self._queue.put(key, at_leisure=is_listed or repeats)
         self._wake.set()
         self.moved.set()
 
@@ -197,6 +200,8 @@ class Publisher:
 
     def _touch(self, device: DeviceId, path: Path) -> None:
         item = payload.item_id(path, self._layout_of(device))
+        if payload.is_bridged(item) and device in self._cramped:
+            return
         self._items[device].add(item)
         self._put(Key(device, item))
         if path.resource == payload.UNITS:  # the unit may stand in the instance's other items
@@ -207,31 +212,43 @@ class Publisher:
     def _announce(self, device: Device) -> None:
         """Everything of a device, `status` last: when it says online, all is there."""
         items = payload.item_ids(self._port.resources(device.id), self._layout_of(device.id))
-        self._items[device.id] = {*items, *self._items.get(device.id, ())}
+        bridged = [item for item in items if payload.is_bridged(item)]
+        items = [item for item in items if item not in bridged]
+        if device.id in self._cramped:
+            bridged = []
+        self._items[device.id] = {*items, *bridged, *self._items.get(device.id, ())}
         keys = [Key(device.id, item) for item in (META, *items)]
         self._queue.put_in_order(keys, Key(device.id, STATUS))
-        self._put(Key(GATEWAY, device.id))
+        for item in bridged:
+            self._put(Key(device.id, item))
+        self._put(Key(DIRECTORY, device.id))
 
     def _describe(self, device: Device) -> None:
         if device.id not in self._items:
             self._announce(device)
             return
-        for key in (Key(device.id, META), Key(device.id, STATUS), Key(GATEWAY, device.id)):
-            self._put(key)
+        self._put(Key(device.id, META))
+        if device.id != GATEWAY:  # its availability is always the same, and told by REFRESH_S
+            self._put(Key(device.id, STATUS))
+            self._put(Key(DIRECTORY, device.id))
 
     def _remove(self, device: DeviceId) -> None:
         self._items.pop(device, None)
         self._queue.forget(device)
         self.delivery.forget(device)
         self._queue.put_in_order([Key(device, STATUS)], Key(device, _NODE))
-        self._put(Key(GATEWAY, device))
+        self._put(Key(DIRECTORY, device))
 
     # --- sending --------------------------------------------------------------------------------
 
     async def _refresh(self) -> None:
         while True:
             await asyncio.sleep(REFRESH_S)
-            self._put(Key(GATEWAY, GATEWAY))
+            self._put(Key(DIRECTORY, GATEWAY))
+            for item in (STATUS, *sorted(self._items[GATEWAY])):
+                if not payload.is_bridged(item):
+                    self._told.pop(Key(GATEWAY, item), None)
+                    self._put(Key(GATEWAY, item))
 
     async def _dispatch(self, pubsub: Pubsub, group: asyncio.TaskGroup) -> NoReturn:
         """Begins to send what the window allows. One task wakes for what comes, not a whole pool:
@@ -277,15 +294,15 @@ class Publisher:
 
     async def _send(self, pubsub: Pubsub, key: Key) -> None:
         """Makes the server's item what it should be now."""
-        in_directory = key.device == GATEWAY
+        in_directory = key.device == DIRECTORY
         device = self._port.device_by_id(DeviceId(key.item) if in_directory else key.device)
-        node = self.nodes.directory if in_directory else self.nodes.device(key.device)
+        node = self.nodes.of(key.device)
         if in_directory:
             await self.ensure_directory(pubsub)
-            if device is not None and key.item != GATEWAY:  # who finds it there may subscribe
-                await pubsub.ensure(self.nodes.device(device.id), device.name or device.prefix)
+            if device is not None:  # who finds it there may subscribe
+                await pubsub.ensure(self.nodes.device(device.id), self._contents.title(device))
         elif device is not None:
-            room = await pubsub.ensure(node, device.name or device.prefix)
+            room = await pubsub.ensure(node, self._contents.title(device))
             if room < len(self._items.get(device.id, ())) + 2:
                 self._cramp(device, room)
         elif key.item == _NODE:
@@ -294,16 +311,16 @@ class Publisher:
             return
         if key.item == _NODE:  # it is back
             return
-        item_id = key.item if not in_directory or key.item == GATEWAY else eui64(DeviceId(key.item))
-        pack = self._pack(key)
+        item_id = listed_as(DeviceId(key.item)) if in_directory else key.item
+        pack = self._contents.pack(key)
         if pack:
             self.delivery.sending(key, self._shows)
-            said = _said(key, pack)
+            said = self._contents.said(key, pack.records)
             if said is None or self._told.get(key) != said:
                 await pubsub.publish(node, item_id, pack)
             if said is not None:
                 self._told[key] = said
-            if in_directory and key.item != GATEWAY:
+            if in_directory and key.item != GATEWAY:  # whose item must not become old
                 self._listed.add(DeviceId(key.item))
         else:
             self.delivery.dropped(key)
@@ -328,46 +345,14 @@ class Publisher:
                 'in one item, "state" (Prosody: raise pubsub_max_items)', device.id, room,
             )  # fmt: skip
             self._cramped.add(device.id)
-            self._items.pop(device.id, None)
+            for item in self._items.pop(device.id, ()):
+                self._put(Key(device.id, item))
             self._announce(device)
-
-    def _now(self) -> float | None:
-        """The time, if it is known."""
-        return time.time() if self._port.clock_is_set else None
-
-    def _pack(self, key: Key) -> Pack | None:
-        """What the item holds at this moment; None if it should not be there."""
-        now, in_directory = self._now(), key.device == GATEWAY
-        if key == (GATEWAY, GATEWAY):
-            return self._entry(online=True, now=now)
-        device = self._port.device_by_id(DeviceId(key.item) if in_directory else key.device)
-        if key.item == STATUS:
-            rssi = self._port.resource(key.device, payload.RADIO_RSSI)
-            return payload.status(key.device, device, rssi.value if rssi else None, now)
-        if device is None:
-            return None
-        if in_directory:
-            resources = self._port.resources(device.id)
-            return payload.directory_entry(device, self.nodes.device(device.id), resources, now)
-        if key.item == META:
-            return payload.meta(device, self._port.resources(device.id), now)
-        if key.item not in self._items.get(device.id, ()):
-            return None  # the device's values are in other items now
-        scope = payload.item_scope(key.item)
-        resources = self._port.resources(device.id, scope.upto(2) if scope else None)
-        pack = payload.values(device.id, key.item, resources, self._port.registry)
-        for name in pack.omitted if pack else ():
-            self._once(device.id, name, "it cannot be written in SenML, or is too long")
-        return pack
-
-    def _entry(self, *, online: bool, now: float | None) -> Pack:
-        devices = len(self._items)
-        return payload.gateway_entry(self._gateway, self._address, devices, online=online, now=now)
 
     # --- what goes wrong -----------------------------------------------------------------------
 
     def _refusal(self, pubsub: Pubsub, key: Key, error: StanzaError) -> None:
-        known = key.device == GATEWAY or self._port.device_by_id(key.device) is not None
+        known = key.device == DIRECTORY or self._port.device_by_id(key.device) is not None
         if error.condition == "item-not-found":
             self._missing(pubsub, key, known=known)
         elif error.condition in FORBIDDEN:
@@ -402,13 +387,15 @@ class Publisher:
         node = self.nodes.of(owner)
         log.warning("node %s was deleted or changed on the server; it is put right", node)
         self._told.clear()
-        if owner == GATEWAY:
+        if owner == DIRECTORY:
             self._listed.clear()
-            self._put(Key(GATEWAY, GATEWAY))
             for listed in self._items:
-                self._put(Key(GATEWAY, listed))
+                self._put(Key(DIRECTORY, listed))
         elif device := self._port.device_by_id(owner):
             self._announce(device)
+
+    def _omit(self, device: DeviceId, name: str) -> None:
+        self._once(device, name, "it cannot be written in SenML, or is too long")
 
     def _once(self, device: DeviceId, item: str, reason: str) -> None:
         """Logs and counts a fault that comes back with each new value, once an item."""
@@ -416,12 +403,6 @@ class Publisher:
         if (device, item) not in self._refused:
             self._refused.add((device, item))
             log.error("%s %s is not published: %s", device, item, reason)
-
-
-def _said(key: Key, pack: Pack) -> str | None:
-    """What a description says, which seldom changes; None for anything else."""
-    described = key.item == META if key.device != GATEWAY else key.item != GATEWAY
-    return payload.said(pack) if described else None
 
 
 def connected(pubsub: Pubsub) -> str:

@@ -10,11 +10,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from gateway.model import GATEWAY, DeviceId
+from adapters.xmpp.nodes import DIRECTORY
+from gateway.model import DeviceId
 
 LEISURE_SHARE = 0.2
-"""Of the time, for updates of the directory while anything else waits: a server that keeps items in
-one file rewrites all of the directory for each, a quarter of a second with a thousand devices."""
+"""Of the time, for what is put for leisure while anything else waits: a server that keeps a node in
+one file writes all of the directory anew for an update, 0.25 s with a thousand devices."""
 
 RECENT_S = 5.0
 """A server that dies may lose what it acknowledged last: ejabberd the last half second."""
@@ -25,7 +26,10 @@ LONGEST_PAUSE_S = 60.0
 
 
 class Key(NamedTuple):
-    """An item: the device whose node it is in (`gateway` has the directory), and its id there."""
+    """An item: the device whose node it is in, or DIRECTORY, and its id there.
+
+    In the directory that is a device's identity.
+    """
 
     device: DeviceId
     item: str
@@ -47,9 +51,9 @@ class _Barrier:
 class KeyQueue:
     """The keys to be sent, oldest first, at most `window` of them in flight at a time.
 
-    Those of the directory come one at a time, beside the others; what is put there for leisure has
-    its share of the time while anything else waits. Memory is bounded by the number of items,
-    however long a server is away.
+    Those of the directory come one at a time, beside the others. So does what is put for leisure,
+    which has its share of the time while anything else waits. Memory is bounded by the number of
+    items, however long a server is away.
     """
 
     def __init__(self, window: int) -> None:
@@ -57,7 +61,8 @@ class KeyQueue:
         self._dirty: OrderedDict[Key, None] = OrderedDict()
         self._directory: OrderedDict[Key, None] = OrderedDict()
         self._leisurely: OrderedDict[Key, None] = OrderedDict()
-        self._directory_since: float | None = None
+        self._slow: Key | None = None
+        self._slow_since = 0.0
         self._at_leisure = False
         self._leisure_at = 0.0
         self._in_flight: dict[Key, None] = {}
@@ -92,13 +97,11 @@ class KeyQueue:
 
     def _enter(self, key: Key, *, at_leisure: bool) -> OrderedDict[Key, None]:
         """The line in which the key waits from now on, or did already."""
-        if key.device != GATEWAY:
-            line = self._dirty
-        elif at_leisure and key not in self._directory:
+        line = self._directory if key.device == DIRECTORY else self._dirty
+        if at_leisure and key not in line:
             line = self._leisurely
         else:
             self._leisurely.pop(key, None)
-            line = self._directory
         line.setdefault(key)
         return line
 
@@ -119,8 +122,9 @@ class KeyQueue:
 
     def forget(self, device: DeviceId) -> None:
         """Drops what waits for a device's node; what is in flight ends by itself."""
-        for key in [k for k in self._dirty if k.device == device]:
-            del self._dirty[key]
+        for line in (self._dirty, self._leisurely):
+            for key in [k for k in line if k.device == device]:
+                del line[key]
         for key in [k for k in self._recent if k.device == device]:
             del self._recent[key]
         self._barriers.pop(device, None)
@@ -141,33 +145,33 @@ class KeyQueue:
                 parked.keys[key] = at_leisure and parked.keys.get(key, True)
                 continue
             self._in_flight[key] = None
-            if key.device == GATEWAY:
-                self._directory_since, self._at_leisure = now, at_leisure
+            if at_leisure or key.device == DIRECTORY:
+                self._slow, self._slow_since, self._at_leisure = key, now, at_leisure
             return key
         return None
 
     def _next(self, now: float) -> Key | None:
         key = next((k for k in self._dirty if k not in self._in_flight), None)
-        if self._directory_since is not None:
+        if self._slow is not None:
             return key
         if self._directory:
             return next(iter(self._directory))
         if key is None or now >= self._leisure_at:
-            return next(iter(self._leisurely), key)
+            waiting = [k for k in self._leisurely if k not in self._in_flight]
+            return next((k for k in waiting if k.device == DIRECTORY), next(iter(waiting), key))
         return key
 
     def _line(self, key: Key) -> OrderedDict[Key, None]:
-        """Where a key waits, or would if it were not for leisure."""
+        """Where a key waits."""
         if key in self._leisurely:
             return self._leisurely
-        return self._directory if key.device == GATEWAY else self._dirty
+        return self._directory if key.device == DIRECTORY else self._dirty
 
     def sent(self, key: Key, now: float) -> None:
         """The server acknowledged what was sent for `key`."""
         self._failures.pop(key.device, None)
-        if key.device == GATEWAY and self._directory_since is not None:
-            took_s = now - self._directory_since
-            self._leisure_at = now + took_s * (1 / LEISURE_SHARE - 1)
+        if key == self._slow:
+            self._leisure_at = now + (now - self._slow_since) * (1 / LEISURE_SHARE - 1)
         self._recent[key] = now
         self._recent.move_to_end(key)
         self._forget_recent(now)
@@ -178,7 +182,7 @@ class KeyQueue:
         self._settle(key)
 
     def _unsent(self, key: Key) -> None:
-        at_leisure = key.device == GATEWAY and self._at_leisure
+        at_leisure = key == self._slow and self._at_leisure
         self._landed(key)
         self._enter(key, at_leisure=at_leisure).move_to_end(key, last=False)
 
@@ -209,8 +213,8 @@ class KeyQueue:
 
     def _landed(self, key: Key) -> None:
         self._in_flight.pop(key, None)
-        if key.device == GATEWAY:
-            self._directory_since = None
+        if key == self._slow:
+            self._slow = None
 
     def _settle(self, key: Key) -> None:
         self._landed(key)

@@ -8,10 +8,10 @@ from collections.abc import Callable, Collection, Mapping
 from typing import NoReturn
 
 from adapters.xmpp.errors import NoAnswer, StanzaError
-from adapters.xmpp.nodes import Nodes, history_of
+from adapters.xmpp.nodes import DIRECTORY, Nodes, history_of, listed_as
 from adapters.xmpp.payload import META, STATUS
 from adapters.xmpp.pubsub import Pubsub
-from gateway.model import GATEWAY, DeviceId, eui64, printable
+from gateway.model import GATEWAY, DeviceId, printable
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ async def tidy(
     """
     try:
         listed = set(await pubsub.item_ids(nodes.directory))
-        stale = listed - {eui64(device) for device in items} - {GATEWAY}
+        stale = listed - {GATEWAY} - {listed_as(device) for device in items}
         if stale and not prune:
             log.info("%d nodes of unknown devices stay; [xmpp] prune deletes them", len(stale))
         for device_id in sorted(stale) if prune else ():
@@ -56,7 +56,7 @@ async def look_after(
     What still waits for a node may be what creates it.
     """
     while True:
-        for device in (GATEWAY, *items):
+        for device in (DIRECTORY, *items):
             await asyncio.sleep(max(LOOK_EVERY_S, LOOK_ROUND_S / (1 + len(items))))
             if waits_for(device) and not pubsub.knows(nodes.of(device)):
                 continue

@@ -25,6 +25,7 @@ PASSWORDS = {user: f"{user}-pw" for user in ("gateway", "reader", "op", "boss", 
 ROLES = {"reader@localhost": "reader", "op@localhost": "operator"}
 DIRECTORY = "iot/gateway"
 NODE = "iot/gateway/0024befffe804ff1"
+OWN_NODE = "iot/gateway/gateway"
 
 VALUE, UNIT, SWITCH = Path(3303, 0, 5700), Path(3303, 0, 5701), Path(3312, 0, 5850)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from adapters.xmpp import payload
 from gateway.events import Availability, Device, Resource, State
 from gateway.formats.senml import Record, from_xml, to_xml
-from gateway.model import Path, Value
+from gateway.model import Path, Value, urn
 from gateway.objects.registry import Registry
 from tests.fakes import STATION
 
@@ -27,7 +27,7 @@ def resources(values: Mapping[str, Value | None], at: float = NOW) -> list[Resou
 
 
 def pack(item: str, values: Mapping[str, Value | None]) -> payload.Pack:
-    made = payload.values(STATION, item, resources(values), REGISTRY)
+    made = payload.values(urn(STATION), item, resources(values), REGISTRY)
     assert made is not None
     return made
 
@@ -78,7 +78,7 @@ def test_records_of_different_age_keep_their_own_time() -> None:
         Resource(Path(3303, 0, 5700), 21.5, NOW),
         Resource(Path(3303, 0, 5601), 18.0, NOW - 3600.5),
     ]
-    made = payload.values(STATION, "3303/0", listed, REGISTRY)
+    made = payload.values(urn(STATION), "3303/0", listed, REGISTRY)
     assert made is not None
     times = [record.time for record in from_xml(ET.tostring(made.xml), now=0.0)]
     assert times == [NOW, NOW - 3600.5]
@@ -89,10 +89,10 @@ def test_time_is_left_out_while_the_clock_is_not_set() -> None:
         resources({"3303/0/5700": 21.5}, at=12.0),
         [Resource(Path(3303, 0, 5700), 21.5, NOW, untimed=True)],
     ):
-        made = payload.values(STATION, "3303/0", listed, REGISTRY)
+        made = payload.values(urn(STATION), "3303/0", listed, REGISTRY)
         assert made is not None
         assert attributes(made) == [{"bn": f"{BASE}3303/0/", "n": "5700", "v": "21.5"}]
-    status = payload.status(STATION, DEVICE, None, None)
+    status = payload.status(urn(STATION), DEVICE, None, None)
     assert said(status)["clock"] == "not set"
     assert not any("bt" in record for record in attributes(status))
 
@@ -106,7 +106,7 @@ def test_time_is_left_out_while_the_clock_is_not_set() -> None:
     ],
 )
 def test_an_instance_without_anything_readable_has_no_item(values: Mapping[str, Value]) -> None:
-    assert payload.values(STATION, "3303/0", resources(values), REGISTRY) is None
+    assert payload.values(urn(STATION), "3303/0", resources(values), REGISTRY) is None
 
 
 def test_keys_are_never_published() -> None:
@@ -131,7 +131,7 @@ def test_a_pack_of_very_many_long_records_is_filled_quickly() -> None:
             return to_xml(records, base)
 
         patch.setattr("adapters.xmpp.payload.to_xml", counting)
-        made = payload.values(STATION, payload.STATE, listed, REGISTRY)
+        made = payload.values(urn(STATION), payload.STATE, listed, REGISTRY)
     assert made is not None
     assert sum(calls) < 10 * len(listed)
     size = len(ET.tostring(made.xml))
@@ -149,7 +149,7 @@ def test_a_text_that_xml_cannot_hold_is_left_out() -> None:
 @given(st.dictionaries(st.integers(0, 30), st.text(max_size=40) | st.integers() | st.booleans()))
 def test_whatever_a_device_says_the_pack_can_be_read_again(values: dict[int, Value]) -> None:
     listed = resources({f"3/0/{n}": value for n, value in values.items()})
-    if made := payload.values(STATION, "3/0", listed, REGISTRY):
+    if made := payload.values(urn(STATION), "3/0", listed, REGISTRY):
         records = from_xml(ET.tostring(made.xml), now=0.0) if len(made.xml) else []
         assert {r.name for r in records}.isdisjoint(made.omitted)
 
@@ -159,7 +159,7 @@ def said(made: payload.Pack) -> dict[str, object]:
 
 
 def test_the_status_says_whether_since_when_and_why() -> None:
-    assert said(payload.status(STATION, DEVICE, -60, NOW)) == {
+    assert said(payload.status(urn(STATION), DEVICE, -60, NOW)) == {
         "online": True,
         "state": "online",
         "reason": "connected",
@@ -169,7 +169,7 @@ def test_the_status_says_whether_since_when_and_why() -> None:
 
 
 def test_the_status_of_a_device_that_was_removed_says_left() -> None:
-    assert said(payload.status(STATION, None, None, NOW)) == {
+    assert said(payload.status(urn(STATION), None, None, NOW)) == {
         "online": False,
         "state": "offline",
         "reason": "left",
@@ -178,7 +178,7 @@ def test_the_status_of_a_device_that_was_removed_says_left() -> None:
 
 def test_meta_and_directory_say_what_a_device_is() -> None:
     listed = resources({"3/0/0": "Acme", "3/0/3": "1.2", "3303/0/5700": 1.0, "3303/1/5700": 2.0})
-    assert said(payload.meta(DEVICE, listed, NOW)) == {
+    assert said(payload.meta(urn(STATION), DEVICE, listed, NOW)) == {
         "name": "Station",
         "prefix": "weather",
         "adapter": "ble",

@@ -21,7 +21,16 @@ from adapters.xmpp.pubsub import STATE, Kind, Pubsub, Service
 from gateway.errors import AdapterError
 from gateway.events import Availability, State
 from tests.fakes import STATION, HubBench
-from tests.xmpp.conftest import DEADLINE_S, DIRECTORY, NODE, VALUE, WatchedSlot, field, records
+from tests.xmpp.conftest import (
+    DEADLINE_S,
+    DIRECTORY,
+    NODE,
+    OWN_NODE,
+    VALUE,
+    WatchedSlot,
+    field,
+    records,
+)
 
 
 class Memory:
@@ -301,7 +310,7 @@ async def test_a_device_that_leaves_leaves_no_node(mirror: Bench) -> None:
         await mirror.settled()
         mirror.hub.hub.forget(STATION)
         await mirror.settled()
-    assert set(mirror.memory.nodes) == {DIRECTORY}
+    assert set(mirror.memory.nodes) == {DIRECTORY, OWN_NODE}
     assert set(mirror.memory.nodes[DIRECTORY]) == {"gateway"}
 
 

@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from adapters.xmpp.nodes import DIRECTORY
 from adapters.xmpp.queue import LONGEST_PAUSE_S, RECENT_S, Key, KeyQueue
-from gateway.model import GATEWAY, DeviceId
+from gateway.model import DeviceId
 
 A, B = DeviceId("ble:00-00-00-00-00-0a"), DeviceId("ble:00-00-00-00-00-0b")
 META, TEMPERATURE, STATUS = Key(A, "meta"), Key(A, "3303/0"), Key(A, "status")
@@ -65,63 +66,63 @@ def test_a_key_that_changes_while_it_is_in_flight_is_sent_again_afterwards() -> 
 def test_updates_of_a_slow_directory_leave_most_of_the_time_to_values() -> None:
     queue = KeyQueue(8)
     for item in ("a", "b"):
-        queue.put(Key(GATEWAY, item), at_leisure=True)
-    assert taken(queue) == [Key(GATEWAY, "a")]
+        queue.put(Key(DIRECTORY, item), at_leisure=True)
+    assert taken(queue) == [Key(DIRECTORY, "a")]
     queue.put(OTHER)
     assert taken(queue) == [OTHER]
-    queue.sent(Key(GATEWAY, "a"), 2.0)
+    queue.sent(Key(DIRECTORY, "a"), 2.0)
     queue.sent(OTHER, 2.0)
     queue.put(TEMPERATURE)
     queue.put(META)
     assert queue.take(2.0) == TEMPERATURE
-    assert queue.take(10.0) == Key(GATEWAY, "b")
-    queue.sent(Key(GATEWAY, "b"), 10.0)
+    assert queue.take(10.0) == Key(DIRECTORY, "b")
+    queue.sent(Key(DIRECTORY, "b"), 10.0)
     assert taken(queue, 10.0) == [META]
 
 
 def test_updates_of_the_directory_have_all_the_time_that_nobody_else_wants() -> None:
     queue = KeyQueue(8)
     for item in ("a", "b"):
-        queue.put(Key(GATEWAY, item), at_leisure=True)
+        queue.put(Key(DIRECTORY, item), at_leisure=True)
     for item in ("a", "b"):
-        assert taken(queue, 1.0) == [Key(GATEWAY, item)]
-        queue.sent(Key(GATEWAY, item), 5.0)
+        assert taken(queue, 1.0) == [Key(DIRECTORY, item)]
+        queue.sent(Key(DIRECTORY, item), 5.0)
 
 
 def test_what_is_new_in_the_directory_comes_at_once_however_slow_it_is() -> None:
     queue = KeyQueue(8)
-    queue.put(Key(GATEWAY, "known"), at_leisure=True)
+    queue.put(Key(DIRECTORY, "known"), at_leisure=True)
     for item in ("a", "b"):
         queue.put(OTHER)
-        queue.put(Key(GATEWAY, item))
-        assert taken(queue) == [Key(GATEWAY, item), OTHER]
+        queue.put(Key(DIRECTORY, item))
+        assert taken(queue) == [Key(DIRECTORY, item), OTHER]
         queue.put(META)
         assert taken(queue) == [META]
-        for key in (META, OTHER, Key(GATEWAY, item)):
+        for key in (META, OTHER, Key(DIRECTORY, item)):
             queue.sent(key, 9.0)
-    queue.put(Key(GATEWAY, "known"))
-    assert taken(queue) == [Key(GATEWAY, "known")]
+    queue.put(Key(DIRECTORY, "known"))
+    assert taken(queue) == [Key(DIRECTORY, "known")]
 
 
 def test_an_update_that_failed_is_still_for_leisure() -> None:
-    queue, update = KeyQueue(8), Key(GATEWAY, "known")
+    queue, update = KeyQueue(8), Key(DIRECTORY, "known")
     for now in (0.0, 1.0):
         queue.put(update, at_leisure=True)
         assert queue.take(now) == update
         queue.failed(update, now)
-    queue.put(Key(GATEWAY, "new"))
-    assert queue.take(9.0) == Key(GATEWAY, "new")
-    queue.sent(Key(GATEWAY, "new"), 10.0)
+    queue.put(Key(DIRECTORY, "new"))
+    assert queue.take(9.0) == Key(DIRECTORY, "new")
+    queue.sent(Key(DIRECTORY, "new"), 10.0)
     queue.put(OTHER)
     assert queue.take(10.0) == OTHER
 
 
 def test_what_the_server_has_already_is_not_sent() -> None:
     queue = KeyQueue(8)
-    queue.put(Key(GATEWAY, "a"))
-    queue.put(Key(GATEWAY, "b"), at_leisure=True)
-    queue.discard(Key(GATEWAY, "a"))
-    queue.discard(Key(GATEWAY, "b"))
+    queue.put(Key(DIRECTORY, "a"))
+    queue.put(Key(DIRECTORY, "b"), at_leisure=True)
+    queue.discard(Key(DIRECTORY, "a"))
+    queue.discard(Key(DIRECTORY, "b"))
     queue.discard(META)
     assert taken(queue) == []
     assert len(queue) == 0
@@ -240,7 +241,7 @@ def test_every_key_that_was_put_is_sent_once(keys: list[Key], window: int) -> No
 
 
 KEYS = st.sampled_from(
-    [META, TEMPERATURE, STATUS, OTHER, Key(B, "status"), Key(GATEWAY, A), Key(GATEWAY, B)]
+    [META, TEMPERATURE, STATUS, OTHER, Key(B, "status"), Key(DIRECTORY, A), Key(DIRECTORY, B)]
 )
 
 
@@ -308,7 +309,7 @@ class Mirror(RuleBasedStateMachine):
     def no_key_flies_twice(self) -> None:
         keys = [key for key, _ in self.flying]
         assert len(keys) == len(set(keys)) <= 3
-        assert sum(key.device == GATEWAY for key in keys) <= 1
+        assert sum(key.device == DIRECTORY for key in keys) <= 1
 
     def teardown(self) -> None:
         for key, value in self.flying:

@@ -19,7 +19,7 @@ from adapters.xmpp.xmltext import text_of
 from gateway.errors import InvalidValue
 from gateway.formats.senml import Record
 from gateway.formats.text import to_text
-from gateway.model import DeviceId, Path, Value, eui64
+from gateway.model import GATEWAY, DeviceId, Path, Value, eui64
 from gateway.objects.registry import coerce
 from gateway.ports import NorthPort
 
@@ -27,11 +27,12 @@ _URN = "urn:dev:mac:"
 
 
 class Publication:
-    """The format `nf-sd`, under one of the dialect's roots."""
+    """The format `nf-sd`, under one of the dialect's roots; `gateway` is the gateway's name."""
 
-    def __init__(self, port: NorthPort, root: str) -> None:
+    def __init__(self, port: NorthPort, root: str, gateway: str) -> None:
         self.namespace = f"{root}:{dialect.SENSOR_DATA}"
         self._port = port
+        self._gateway = gateway
         self._devices: dict[str, DeviceId] = {}
 
     def encode(self, item_id: str, pack: Pack) -> str:
@@ -50,7 +51,8 @@ class Publication:
             elif not _is_path(path):
                 labels.append(record)
         doubtful = self._port.device_by_id(device) is None if device else False
-        answer = readout.response(query, [(Node(device or DeviceId(name), (), doubtful), values)])
+        id = DeviceId(name) if device in {None, GATEWAY} else device
+        answer = readout.response(query, [(Node(id, (), doubtful), values)])
         for record in labels:
             self._add(answer[0], record)
         return text_of(answer)
@@ -69,7 +71,9 @@ class Publication:
         ET.SubElement(stamp, f"{{{space}}}{kind}", attributes)
 
     def _device(self, digits: str) -> DeviceId | None:
-        """The device of an EUI-64; None for the gateway."""
+        """The device of an EUI-64, or of the gateway's name; None if it is not there any more."""
+        if digits == self._gateway:
+            return GATEWAY
         if digits not in self._devices:
             self._devices |= {_digits(device.id): device.id for device in self._port.devices()}
         return self._devices.get(digits)

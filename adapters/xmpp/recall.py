@@ -1,9 +1,10 @@
-"""What the directory on the server says of devices already, from an earlier life of the gateway."""
+"""What is on the server already, from an earlier life of the gateway."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
-import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -19,28 +20,33 @@ from gateway.model import Value
 log = logging.getLogger(__name__)
 
 
-async def read(pubsub: Pubsub, node: str) -> Mapping[str, ET.Element]:
-    """The directory's items by id; none if they cannot be read."""
+async def read(pubsub: Pubsub, node: str) -> Mapping[str, Sequence[Record]]:
+    """The records of a node's items, by id; without those that cannot be read."""
     try:
-        return await pubsub.items(node)
+        items = await pubsub.items(node)
     except (StanzaError, NoAnswer) as error:
         log.debug("%s cannot be read: %s", node, error)
         return {}
+    found: dict[str, Sequence[Record]] = {}
+    for name, item in items.items():
+        await asyncio.sleep(0)
+        with contextlib.suppress(DecodeError):  # not in SenML
+            found[name] = records(item)
+    return found
 
 
-def same(item: ET.Element, device: Device, node: str, resources: Sequence[Resource]) -> str | None:
-    """What an item says (as `payload.said`), if it describes the device as it is now.
+def same(
+    item: Sequence[Record], device: Device, node: str, resources: Sequence[Resource]
+) -> str | None:
+    """What a directory's item says (as `payload.said`), if that is what the device is now.
 
-    Whether the device is online may be otherwise. None also if the item is not in SenML.
+    Whether the device is online may be otherwise.
     """
-    try:
-        said = _by_label(records(item))
-    except DecodeError:
-        return None
+    said = _by_label(item)
     state = State.ONLINE if said.get(payload.ONLINE) is True else State.OFFLINE
     as_said = replace(device, availability=Availability(state, "", 0.0))
     entry = payload.directory_entry(as_said, node, resources, None)
-    return payload.said(entry) if _by_label(entry.records) == said else None
+    return payload.said(entry.records) if _by_label(entry.records) == said else None
 
 
 def _by_label(said: Iterable[Record]) -> Mapping[str, Value | None]:
