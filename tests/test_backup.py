@@ -1,6 +1,7 @@
 """A backup of the running daemon, and putting it back."""
 
 import contextlib
+import errno
 import os
 import shutil
 import sqlite3
@@ -8,9 +9,10 @@ from pathlib import Path as FilePath
 
 import pytest
 
-from gateway.errors import StateError
+from gateway.errors import GatewayError, StateError
 from gateway.events import Availability, Device, State
 from gateway.model import DeviceId
+from gateway.storage import private_file
 from gateway.storage.backup import restore
 from gateway.storage.database import MIGRATIONS
 from gateway.storage.state import StateDatabase
@@ -34,6 +36,18 @@ def known(folder: FilePath) -> list[DeviceId]:
     found = [r.device for r in state.load()[1:]]
     state.close()
     return found
+
+
+def test_what_cannot_be_written_leaves_nothing_behind(
+    tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(GatewayError, match="No space left on device"):
+        private_file.write(tmp_path / "backup", b"x")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_daemon_is_backed_up_and_put_back_on_another_box(

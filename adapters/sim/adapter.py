@@ -123,7 +123,8 @@ class Sim:
     async def run(self) -> None:
         """Reports until cancelled; AdapterError if there is nothing to replay."""
         self._devices = {device.id: device for device in await self._made()}
-        self._port.status(f"running with {len(self._devices)} virtual devices")
+        number = len(self._devices)
+        self._port.status(f"running with {number} virtual device{'' if number == 1 else 's'}")
         while True:
             for device in self._devices.values():
                 if self._port.seen(Sighting(device.id, device.name)):

@@ -19,7 +19,7 @@ from adapters.status.history import last_hour
 from adapters.status.replies import refusal, reply
 from gateway.errors import GatewayError, InvalidValue, NotAllowed, NotFound
 from gateway.events import Device, Execute, Write
-from gateway.formats.text import from_text
+from gateway.formats.text import from_words
 from gateway.model import DeviceId, Path
 from gateway.ports import NorthPort
 
@@ -107,7 +107,7 @@ class Api:
     async def permit(self, content: Content) -> object:
         """`{"seconds"}`: lets devices join; 0 closes the window."""
         match content:
-            case {"seconds": int() | float() as seconds} if seconds >= 0:
+            case {"seconds": int() | float() as seconds} if seconds is not True and seconds >= 0:
                 self._port.permit(seconds)
                 return {"seconds": self._port.overview().join_window_s}
             case _:
@@ -123,14 +123,14 @@ class Api:
                 raise InvalidValue("id and name must be text")
 
     async def write(self, content: Content) -> object:
-        """`{"id", "path", "text"}`: writes a value, as `text/plain` has it."""
+        """`{"id", "path", "text"}`: writes a value, as people write it."""
         match content:
             case {"id": str(id), "path": str(path), "text": str(text)}:
                 device, target = self._known(id), _resource_path(path)
                 definition = self._port.registry.resource(target[0], target[2])
                 if definition is None:
                     raise NotFound(f"nothing defines {target}")
-                value = from_text(text, definition.type)
+                value = from_words(text, definition.type)
                 command = Write(device.id, {target: value}, ORIGIN)
                 return {"confirmed": (await self._port.execute(command)).confirmed}
             case _:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from gateway.errors import (
     Asleep,
@@ -41,6 +42,19 @@ def encode(content: object) -> bytes:
 def reply(content: object, status: int = 200) -> web.Response:
     """`content` as an answer in JSON."""
     return web.Response(body=encode(content), status=status, content_type="application/json")
+
+
+@web.middleware
+async def errors_in_json(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """What the HTTP library refuses (no such page, wrong method, too long), told as our own."""
+    try:
+        return await handler(request)
+    except web.HTTPError as error:
+        text = (error.text or error.reason).removeprefix(f"{error.status}: ")
+        response = reply({"error": text}, error.status)
+        if "Allow" in error.headers:
+            response.headers["Allow"] = error.headers["Allow"]
+        return response
 
 
 def refusal(error: GatewayError) -> web.Response:

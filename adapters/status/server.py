@@ -18,6 +18,7 @@ from adapters.status.feed import Feed
 from adapters.status.health import Health
 from adapters.status.metrics import Metrics
 from adapters.status.page import Page
+from adapters.status.replies import errors_in_json
 from adapters.status.section import StatusSection
 from gateway.configuration.listen import parse_listen
 from gateway.errors import AdapterError
@@ -47,7 +48,7 @@ async def serve(config: StatusSection, port: NorthPort) -> None:
     feed = Feed(port, may_act=api.may_act)
     metrics = Metrics(port, feed.__len__)
     door = Door(config.hosts)
-    app = web.Application(middlewares=[door.look], client_max_size=BODY_LIMIT)
+    app = web.Application(middlewares=[door.look, errors_in_json], client_max_size=BODY_LIMIT)
     for part in (Page(), Health(port), metrics, feed, api):
         app.add_routes(part.routes())
     app.on_response_prepare.append(add_headers)

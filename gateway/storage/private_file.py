@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path as FilePath
 
@@ -19,4 +20,6 @@ def write(file: FilePath, data: bytes) -> None:
             os.fsync(stream.fileno())
         new.rename(file)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            new.unlink(missing_ok=True)
         raise GatewayError(f"{file}: {error.strerror or error}") from None
