@@ -114,9 +114,9 @@ def values(name: str, item: str, resources: Sequence[Resource], registry: Regist
     """
     scope = item_scope(item)
     base = f"{name}/{'/'.join(map(str, scope[:2]))}/" if scope else f"{name}/"
-    said = {r.path.upto(2): r.value for r in resources if r.path.resource == UNITS}
+    said = {r.path[:2]: r.value for r in resources if r.path.resource == UNITS}
     records = [
-        _record(name, resource, definition, said.get(resource.path.upto(2)))
+        _record(name, resource, definition, said.get(resource.path[:2]))
         for resource in resources
         if (definition := readable(resource, registry))
         and (scope.covers(resource.path) if scope else resource.path.object != BRIDGED)

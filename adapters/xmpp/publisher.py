@@ -258,19 +258,22 @@ class Publisher:
                 group.create_task(self._deliver(pubsub, key))
             await self._something_to_do()
 
-    async def _deliver(self, pubsub: Pubsub, key: Key) -> None:
-        began = time.monotonic()
-        try:
-            await self._send(pubsub, key)
-        except NoAnswer as error:
-            log.warning("%s %s: %s; it is sent again", *key, error)
-            self._failed(key)
-        except StanzaError as error:
-            self._refusal(pubsub, key, error)
-        else:
-            self._sent(pubsub, key, time.monotonic() - began)
-        self._wake.set()
-        self.moved.set()
+    async def _deliver(self, pubsub: Pubsub, key: Key | None) -> None:
+        """Sends an item, and with its answer the next: the server has nothing to do meanwhile."""
+        while key:
+            began = time.monotonic()
+            try:
+                await self._send(pubsub, key)
+            except NoAnswer as error:
+                log.warning("%s %s: %s; it is sent again", *key, error)
+                self._failed(key)
+            except StanzaError as error:
+                self._refusal(pubsub, key, error)
+            else:
+                self._sent(pubsub, key, time.monotonic() - began)
+            self._wake.set()
+            self.moved.set()
+            key = self._queue.take(time.monotonic())
 
     def _sent(self, pubsub: Pubsub, key: Key, took_s: float) -> None:
         self._pace.note(pubsub, took_s)

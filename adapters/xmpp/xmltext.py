@@ -13,6 +13,8 @@ from xml.sax.saxutils import escape, quoteattr
 XML = "http://www.w3.org/XML/1998/namespace"
 
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_PLAIN = re.compile(r"[A-Za-z0-9:@./_ #-]*")
+"""Names and addresses: there is nothing to escape in them."""
 
 
 def text_of(root: ET.Element, within: str = "") -> str:
@@ -30,6 +32,8 @@ def text_of(root: ET.Element, within: str = "") -> str:
 
 def quoted(text: str) -> str:
     """Text as the value of an attribute, with its quotes."""
+    if _PLAIN.fullmatch(text):
+        return f'"{text}"'
     return quoteattr(_NOT_XML.sub("?", text))
 
 

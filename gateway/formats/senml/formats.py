@@ -29,6 +29,8 @@ _BASE64URL = re.compile(r"[A-Za-z0-9_-]*")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,20}")
 _DOUBLE = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_PLAIN = re.compile(r"[A-Za-z0-9:./_%-]*")
+"""Names, numbers and most units: there is nothing to escape in them."""
 
 
 def to_json(records: Iterable[Record], base_name: str = "") -> bytes:
@@ -63,7 +65,7 @@ def to_xml(records: Iterable[Record], base_name: str = "") -> str:
     """
     parts = [f"<sensml xmlns='{NAMESPACE}'>"]
     for fields in unresolved(records, base_name):
-        attributes = (f" {label}={quoteattr(_xml_text(v))}" for label, v in fields.items())
+        attributes = [f" {label}={_quoted(_xml_text(v))}" for label, v in fields.items()]
         parts.append(f"<senml{''.join(attributes)}/>")
     return "".join([*parts, "</sensml>"])
 
@@ -116,6 +118,10 @@ def _xml_text(value: Field) -> str:
             return value
         case _:
             assert_never(value)
+
+
+def _quoted(text: str) -> str:
+    return f'"{text}"' if _PLAIN.fullmatch(text) else quoteattr(text)
 
 
 def _base64url(octets: bytes) -> str:
