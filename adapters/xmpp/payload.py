@@ -59,13 +59,14 @@ _FRAME_LENGTH = len(to_xml([])) + 30
 class Pack:
     """An item's payload, its records and as SenML XML, where all names begin with `base`.
 
-    `omitted` are the names of records that it could not take.
+    `omitted` are the names of records that it could not take. `past`: they are no last values.
     """
 
     records: Sequence[Record]
     base: str
     text: str
     omitted: tuple[str, ...] = ()
+    past: bool = False
 
     @property
     def xml(self) -> ET.Element:

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from adapters.xmpp import payload
 from adapters.xmpp.errors import NoAnswer, StanzaError
@@ -85,7 +86,8 @@ class Replay:
                 return
             began = time.monotonic()
             title = f"{known.name or known.prefix}: what came late"
-            await insist(self._port, self._pubsub, (node, title, HISTORY_NODE), str(number), pack)
+            place, late = (node, title, HISTORY_NODE), replace(pack, past=True)
+            await insist(self._port, self._pubsub, place, str(number), late)
             await asyncio.sleep(min(time.monotonic() - began, LONGEST_REST_S))
         self._port.count("xmpp_changes_replayed", len(changes))
 

@@ -90,6 +90,8 @@ class Talks:
                 self._session.send(stanzas.chat(asker, text))
             for asker, content in self._things.news():
                 self._session.send(stanzas.message(asker, content))
+            async for asker, content in self._things.late_news():
+                self._session.send(stanzas.message(asker, content))
 
     async def _probe(self) -> None:
         """Finds those who left unseen: what is sent to them would be stored, and never bounce."""

@@ -72,3 +72,23 @@ async def test_sensor_data_of_the_iotgateway_family_may_be_published(
         await gateway.settled()
         (node,) = (await payloads(reader, NODE))["3303/0"]
         assert [f.get("v") for f in node.iter(f"{sd}q")] == ["22.5"]
+
+
+async def test_what_comes_late_is_marked_as_historical_in_sensor_data(
+    run: Run, reader: Peer, bench: HubBench
+) -> None:
+    async with run(payload="nf-sd") as gateway:
+        await gateway.settled()
+        for value in (1.0, 2.0, 3.0):
+            bench.clock.advance(1)
+            bench.say({VALUE: value})
+        await gateway.settled()
+        delivery = gateway.adapter._publisher.delivery
+        await gateway.slot.until(lambda: not delivery.behind, "the journal is caught up with")
+        late = await payloads(reader, f"{NODE}/history")
+        live = await payloads(reader, NODE)
+    fields = [f for item in late.values() for f in item.iter("{urn:nf:iot:sd:1.0}q")]
+    assert {f.get("v") for f in fields} >= {"1", "2"}
+    assert {(f.get("h"), f.get("m")) for f in fields} == {("true", None)}
+    (field,) = live["3303/0"].iter("{urn:nf:iot:sd:1.0}q")
+    assert (field.get("v"), field.get("h"), field.get("m")) == ("3", None, "true")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from adapters.xmpp.errors import StanzaError
 from adapters.xmpp.iot import dialect, readout
@@ -42,7 +42,8 @@ class Trigger:
 class Subscription:
     """Which fields, how far they must change, and the least and greatest pause between events.
 
-    A field without trigger is an event whenever it changes.
+    A field without trigger is an event whenever it changes. `max_age_s`: how far back an event goes
+    where the query wants the past; without, to the event before it.
     """
 
     query: Query
@@ -50,6 +51,17 @@ class Subscription:
     min_s: float
     max_s: float
     at_once: bool
+    max_age_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """Who is to be told now, of which nodes, and how much of their past (if the query wants it)."""
+
+    asker: str
+    query: Query
+    nodes: Sequence[DeviceId]
+    age_s: float
 
 
 def parse(element: ET.Element, now: float) -> Subscription:
@@ -57,13 +69,23 @@ def parse(element: ET.Element, now: float) -> Subscription:
     space = dialect.namespace(element)
     found = element.findall(f"{{{space}}}f")
     triggers = {f.get("n", ""): _trigger(f) for f in found if {"by", "up", "dn"} & f.attrib.keys()}
+    query = readout.parse(element, now)
+    everything = dialect.truth(element.get("all", "false"))
     return Subscription(
-        query=readout.parse(element, now),
+        query=replace(query, past=query.past or (everything and "maxAge" in element.attrib)),
         triggers=triggers,
         min_s=dialect.duration_s(element.get("minInt", "PT0S")),
         max_s=dialect.duration_s(text) if (text := element.get("maxInt")) else math.inf,
         at_once=dialect.truth(element.get("req", "false")),
+        max_age_s=_age_s(text, now) if (text := element.get("maxAge")) else None,
     )
+
+
+def _age_s(text: str, now: float) -> float:
+    """The schema says dateTime, its relatives and those who use it say duration."""
+    if text.strip().startswith("P"):
+        return dialect.duration_s(text)
+    return max(0.0, now - dialect.moment(text))
 
 
 @dataclass(slots=True)
@@ -74,6 +96,7 @@ class _Active:
     last: float
     until: float
     at_once: bool
+    is_new: bool = True
     told: dict[tuple[DeviceId, str], float] = field(default_factory=dict)
     changed: dict[DeviceId, set[Path]] = field(default_factory=dict)
 
@@ -141,16 +164,17 @@ class Events:
             case _:
                 pass
 
-    def due(self, fields_of: FieldsOf, now: float) -> Iterator[tuple[str, Query, list[DeviceId]]]:
-        """Who is to be told now, and of which nodes."""
+    def due(self, fields_of: FieldsOf, now: float) -> Iterator[Due]:
+        """What is to be told now."""
         for key, active in list(self._active.items()):
             if now > active.until:
                 del self._active[key]
             elif nodes := self._fired(active, fields_of, now):
-                active.last, active.at_once = now, False
+                age_s = _age_of_event(active, now)
+                active.last, active.at_once, active.is_new = now, False, False
                 for node in nodes:
                     _tell(active, node, fields_of(node))
-                yield active.asker, active.subscription.query, nodes
+                yield Due(active.asker, active.subscription.query, nodes, age_s)
 
     def _fired(self, active: _Active, fields_of: FieldsOf, now: float) -> list[DeviceId]:
         pause_s = now - active.last
@@ -163,9 +187,19 @@ class Events:
         return [n for n, paths in changed.items() if _triggers(active, n, paths, fields_of(n))]
 
 
+def _age_of_event(active: _Active, now: float) -> float:
+    """How far back an event goes: what the one before it has told is not told again."""
+    pause_s, max_age_s = now - active.last, active.subscription.max_age_s
+    if max_age_s is None:
+        return pause_s
+    return max_age_s if active.is_new else min(max_age_s, pause_s)
+
+
 def _triggers(active: _Active, node: DeviceId, paths: set[Path], known: Sequence[Field]) -> bool:
-    changed = (f for f in known if f.resource.path in paths and active.subscription.query.wants(f))
-    return any(_goes_far(active, node, f) for f in changed)
+    query = active.subscription.query
+    changed = (f for f in known if f.resource.path in paths)
+    wanted = (f for f in changed if query.wants(f) or (query.past and query.lists(f)))
+    return any(_goes_far(active, node, f) for f in wanted)
 
 
 def _goes_far(active: _Active, node: DeviceId, changed: Field) -> bool:

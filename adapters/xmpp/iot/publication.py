@@ -47,7 +47,7 @@ class Publication:
         for record in said:
             path = record.name.removeprefix(_URN).removeprefix(name)
             if field := _with(known.get(path), record):
-                values.append(field)
+                values.append(replace(field, category="h") if pack.past else field)
             elif not _is_path(path):
                 labels.append(record)
         doubtful = self._port.device_by_id(device) is None if device else False

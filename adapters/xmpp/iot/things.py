@@ -5,19 +5,27 @@ from __future__ import annotations
 import logging
 import math
 import xml.etree.ElementTree as ET
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from dataclasses import replace
 
 from adapters.xmpp.control import OPERATOR, READER, Control
 from adapters.xmpp.errors import StanzaError
 from adapters.xmpp.iot import dialect, events, parameters, readout
 from adapters.xmpp.iot.dialect import CONTROL, EVENTS, INTERFACES, ROOTS, SENSOR_DATA
-from adapters.xmpp.iot.events import Events
+from adapters.xmpp.iot.events import Due, Events
 from adapters.xmpp.iot.fields import Field, fields, interfaces
 from adapters.xmpp.iot.readout import Node, Query
 from gateway.errors import Busy, CommandError, InvalidValue, StateError
 from gateway.events import Device, Entry, Event, Resource, State
-from gateway.model import GATEWAY, DeviceId, Path, Value
+from gateway.model import GATEWAY, DeviceId, Path, Value, printable
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +52,7 @@ class Things:
         self._monotonic = monotonic
         self._events = Events()
         self._readouts: dict[tuple[str, str], Iterator[ET.Element]] = {}
+        self._with_past: list[Due] = []
 
     @property
     def handlers(self) -> Mapping[str, Handler]:
@@ -77,20 +86,43 @@ class Things:
         """A new session begins: those who asked in the last one were told that we are gone."""
         self._events.clear()
         self._readouts.clear()
+        self._with_past.clear()
 
     def news(self) -> Iterator[tuple[str, ET.Element]]:
-        """What is to be sent now, to whom."""
+        """What is to be sent now, to whom; but for events with a past."""
         for key, parts in list(self._readouts.items()):
             part = next(parts, None)
             if part is None or part.get("more") is None:
                 del self._readouts[key]
             if part is not None:
                 yield key[0], part
-        for asker, query, nodes in self._events.due(self._fields_of, self._monotonic()):
-            parts = readout.responses(query, self._nodes(nodes))
-            if (part := next(parts)).get("more"):
-                self._readouts[asker, query.id] = parts
-            yield asker, part
+        for due in self._events.due(self._fields_of, self._monotonic()):
+            if due.query.past and len(self._with_past) < MAX_READOUTS:
+                self._with_past.append(due)
+            else:
+                yield due.asker, self._begun(due, self._nodes(due.nodes))
+
+    async def late_news(self) -> AsyncIterator[tuple[str, ET.Element]]:
+        """The events for which the journal has to be read; without their past if it cannot be."""
+        waiting, self._with_past = self._with_past, []
+        for due in waiting:
+            found = (self._control.port.device_by_id(node) for node in due.nodes)
+            devices = [device for device in found if device]
+            since = self._wall() - due.age_s
+            try:
+                past = await self._past(replace(due.query, since=since), devices)
+            except (StanzaError, CommandError) as error:
+                log.debug("an event for %s goes without its past: %s", printable(due.asker), error)
+                past = {}
+            nodes = [self._node(device, past.get(device.id, ())) for device in devices]
+            yield due.asker, self._begun(due, nodes)
+
+    def _begun(self, due: Due, nodes: Iterable[Node]) -> ET.Element:
+        """The first part of an event; the others follow as parts of long answers do."""
+        parts = readout.responses(due.query, nodes)
+        if (part := next(parts)).get("more"):
+            self._readouts[due.asker, due.query.id] = parts
+        return part
 
     # --- reading ---------------------------------------------------------------------------------
 

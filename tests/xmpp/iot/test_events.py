@@ -157,7 +157,59 @@ async def test_subscriptions_are_bounded_for_each_account_and_altogether(
         await subscribe(things, asker="eve@many/x")
 
 
-@pytest.mark.parametrize("broken", ["minInt='1'", "maxInt='x'", "req='maybe'"])
+async def past(things: Things, bench: HubBench) -> list[list[str | None]]:
+    """The values marked historical of each event with a past that is due now."""
+    assert told(things, bench) == []
+    return [
+        [f.get("v") for f in response.iter() if f.get("h") == "true"]
+        async for _, response in things.late_news()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("asked", "first"),
+    [
+        ("m='true' h='true' maxAge='PT90S'", ["2", "3"]),
+        ("h='true' maxAge='PT90S'", ["2", "3"]),
+        ("all='true' maxAge='PT1H'", ["21.5", "1", "2", "3"]),
+        ("h='true' maxAge='2023-11-14T22:31:25Z'", ["2", "3"]),
+        ("h='true'", ["3"]),
+    ],
+)
+async def test_an_event_holds_the_past_no_older_than_asked_for_and_each_change_once(
+    things: Things, bench: HubBench, clock: Clock, asked: str, first: list[str]
+) -> None:
+    for value in (1.0, 2.0):
+        clock.advance(60)
+        bench.say({VALUE: value})
+    clock.advance(15)
+    await subscribe(things, f"{asked} minInt='PT10S'", "<f n='Temperature'/>")
+    clock.advance(15)
+    bench.say({VALUE: 3.0})
+    clock.advance(1)
+    assert await past(things, bench) == [first]
+    for value in (4.0, 5.0):
+        clock.advance(6)
+        bench.say({VALUE: value})
+    assert await past(things, bench) == [["4", "5"]]
+    assert await past(things, bench) == []
+
+
+async def test_an_event_whose_past_cannot_be_read_goes_without(
+    things: Things, bench: HubBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapters.xmpp.iot.things.MAX_PAST_NODES", 0)
+    await subscribe(things, "m='true' h='true' maxAge='PT1H'")
+    bench.say({VALUE: 22.0})
+    assert told(things, bench) == []
+    (event,) = [response async for _, response in things.late_news()]
+    assert {f.get("v") for f in event.iter() if f.get("n")} == {"22", "false"}
+    assert not [f for f in event.iter() if f.get("h")]
+
+
+@pytest.mark.parametrize(
+    "broken", ["minInt='1'", "maxInt='x'", "req='maybe'", "maxAge='PX'", "maxAge='long'"]
+)
 async def test_a_subscription_that_breaks_the_schema_is_a_bad_request(
     things: Things, broken: str
 ) -> None:
@@ -213,3 +265,22 @@ async def test_who_leaves_is_not_told_any_more(
             disco: Any = reader.plugin["xep_0030"]
             while things.followers():
                 await disco.get_info("gateway@localhost/gateway", timeout=10)
+
+
+async def test_a_subscriber_is_sent_the_past_that_it_asked_for(
+    gateway: Gateway, reader: Peer, bench: HubBench
+) -> None:
+    responses = heard(reader, "urn:nf:iot:sd:1.0")
+    await ask(
+        reader, "set",
+        f"<subscribe xmlns='{EVENTS}' id='e' h='true' maxAge='2023-11-14T00:00:00Z'>"
+        f"<nd id='{STATION}'/>"
+        "<f n='Temperature'/></subscribe>",
+    )  # fmt: skip
+    bench.clock.advance(1)
+    bench.say({VALUE: 23.0})
+    await reader.until(lambda: responses)
+    assert [(f.get("v"), f.get("h")) for f in responses[0].iter(f"{SD}q")] == [
+        ("21.5", "true"),
+        ("23", "true"),
+    ]
