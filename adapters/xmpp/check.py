@@ -6,6 +6,7 @@ the node that it creates.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from collections.abc import Sequence
@@ -72,8 +73,10 @@ async def _rights(section: XmppSection, session: Session) -> Sequence[Finding]:
 
 
 async def _right(section: XmppSection, session: Session, service: Service) -> Finding:
-    """Creates a node that nobody has, and deletes it."""
-    node = f"{section.root}/{section.gateway}/check-{secrets.token_hex(4)}"
+    """Creates a node that nobody has, and deletes it, and before that one that was left behind."""
+    node = f"{section.root}/{section.gateway}/check"
+    with contextlib.suppress(StanzaError):
+        await session.ask("set", service.jid, stanzas.delete(node))
     try:
         await session.ask("set", service.jid, stanzas.create(node, {}))
         await session.ask("set", service.jid, stanzas.delete(node))

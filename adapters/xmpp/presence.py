@@ -51,17 +51,23 @@ class Presence:
             await asyncio.sleep(UPDATE_EVERY_S)
 
     def answer(self, asker: str, kind: str) -> None:
-        """Answers who asks for our presence, at all (`subscribe`) or now (`probe`)."""
+        """Answers who asks for our presence, at all (`subscribe`) or now (`probe`), or no more.
+
+        Where too many are told already, others are answered, but not told what changes.
+        """
+        bare = asker.partition("/")[0]
+        if kind == "unsubscribe":
+            self._told.pop(bare, None)
         if kind not in {"subscribe", "probe"}:
             return
-        bare = asker.partition("/")[0]
         allowed = self._roles.role(bare) is not None
         if kind == "subscribe":
             answer = "subscribed" if allowed else "unsubscribed"
             log.debug("%s asks for our presence: %s", printable(bare), answer)
             self._session.send(stanzas.presence_to(bare, answer))
-        if allowed and self._session.is_component and len(self._told) < MAX_TOLD:
-            self._told[bare] = None
+        if allowed and self._session.is_component:
+            if len(self._told) < MAX_TOLD:
+                self._told[bare] = None
             self._show(bare)
 
     def end(self) -> None:

@@ -234,6 +234,8 @@ class Publisher:
 
     def _remove(self, device: DeviceId) -> None:
         self._items.pop(device, None)
+        self._cramped.discard(device)
+        self._refused = {fault for fault in self._refused if fault[0] != device}
         self._queue.forget(device)
         self.delivery.forget(device)
         self._queue.put_in_order([Key(device, STATUS)], Key(device, _NODE))

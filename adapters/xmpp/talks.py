@@ -25,6 +25,19 @@ PROBE_EVERY_S = 60.0
 PROBE_TIMEOUT_S = 5.0
 """How often those who subscribed to events are asked whether they are still there."""
 
+GONE = frozenset(
+    {
+        "gone",
+        "item-not-found",
+        "recipient-unavailable",
+        "redirect",
+        "remote-server-not-found",
+        "remote-server-timeout",
+        "service-unavailable",
+    }
+)
+"""How servers say that somebody is not there (RFC 6120 8.3.3); other errors come from who is."""
+
 MAX_AT_A_TIME = 16
 """Lines being answered; each may take ten seconds of a radio. More are not answered."""
 
@@ -54,7 +67,8 @@ class Talks:
             asker, kind = message.get("from", ""), message.get("type", "normal")
             body = message.findtext(f"{{{stanzas.CLIENT}}}body")
             if kind == "error":
-                self._gone(asker)
+                if stanzas.why_refused(message).condition in GONE:
+                    self._gone(asker)
             elif body and kind in {"chat", "normal"} and self._under_way < MAX_AT_A_TIME:
                 self._under_way += 1
                 group.create_task(self._answer(asker, body, message))
@@ -101,9 +115,12 @@ class Talks:
                 try:
                     question = stanzas.disco_info()
                     await self._session.ask("get", follower, question, PROBE_TIMEOUT_S)
-                except (StanzaError, NoAnswer) as error:
-                    log.debug("%s is gone: %s", printable(follower), error)
-                    self._gone(follower)
+                except NoAnswer as error:  # the server would say so if it was gone
+                    log.debug("%s: %s", printable(follower), error)
+                except StanzaError as error:
+                    if error.condition in GONE:
+                        log.debug("%s is gone: %s", printable(follower), error)
+                        self._gone(follower)
 
 
 def _delay_s(stamp: str, now: float) -> float:

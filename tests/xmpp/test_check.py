@@ -1,5 +1,6 @@
 """What `check` finds out about an XMPP server, at a real one."""
 
+import xml.etree.ElementTree as ET
 from pathlib import Path as FilePath
 
 import pytest
@@ -37,6 +38,22 @@ async def test_login_and_rights_are_tried_and_nothing_stays(
     assert found == [IN, Finding(Severity.OK, "xmpp", f"nodes may be created on {SERVICE}")]
     async with peer_of(server, "gateway") as peer:
         nodes = await peer.plugin["xep_0030"].get_items(jid=JID(SERVICE))
+    assert not nodes["disco_items"]["items"]
+
+
+async def test_what_a_check_that_was_broken_off_left_behind_goes_with_the_next_one(
+    server: ThrowawayProsody, tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("adapters.xmpp.stanzas.delete", lambda node: ET.Element("{urn:x}nothing"))
+        await check(section(server, tmp_path), Registry.builtin())
+    async with peer_of(server, "gateway") as peer:
+        disco = peer.plugin["xep_0030"]
+        nodes = await disco.get_items(jid=JID(SERVICE))
+        assert len(nodes["disco_items"]["items"]) == 1
+        _, found = await check(section(server, tmp_path), Registry.builtin())
+        assert found.severity is Severity.OK
+        nodes = await disco.get_items(jid=JID(SERVICE))
     assert not nodes["disco_items"]["items"]
 
 

@@ -2,11 +2,14 @@
 
 import base64
 import hashlib
-from typing import Any
+import xml.etree.ElementTree as ET
+from typing import Any, cast
 
 import pytest
 
 from adapters.xmpp import presence
+from adapters.xmpp.access import Roles
+from adapters.xmpp.session import Session
 from tests.fakes import STATION, HubBench
 from tests.xmpp.conftest import Peer, Run
 
@@ -45,3 +48,42 @@ async def test_presence_says_how_many_devices_there_are_and_what_the_gateway_can
         features = sorted(info["disco_info"]["features"])
         said = "<".join(["client/bot//Border Gateway", *features, ""])
         assert base64.b64encode(hashlib.sha1(said.encode()).digest()).decode() == caps.get("ver")
+
+
+class ComponentSession:
+    """What a component sent, and to whom."""
+
+    is_component = True
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str | None, str]] = []
+
+    def send(self, stanza: ET.Element) -> None:
+        self.sent.append((stanza.get("to"), stanza.get("type", "available")))
+
+    def taken(self) -> list[tuple[str | None, str]]:
+        sent, self.sent = self.sent, []
+        return sent
+
+
+async def test_whoever_may_see_a_component_is_answered_however_many_are_told_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(presence, "MAX_TOLD", 2)
+    session = ComponentSession()
+    roles = Roles({"ann@localhost": "reader", "@many": "reader"})
+    shown = presence.Presence(
+        cast(Session, session), roles, (("client", "bot", "Gateway"), ()), lambda: "well"
+    )
+    for asker in ("ann@localhost/x", "bob@many/x", "eve@many/x"):
+        shown.answer(asker, "probe")
+    answered = ["ann@localhost", "bob@many", "eve@many"]
+    assert session.taken() == [(asker, "available") for asker in answered]
+    shown.answer("eve@many", "subscribe")
+    assert session.taken() == [("eve@many", "subscribed"), ("eve@many", "available")]
+    shown.answer("stranger@localhost/x", "probe")
+    shown.answer("bob@many", "unsubscribe")
+    assert session.taken() == []
+    shown.answer("eve@many/x", "probe")
+    shown.end()
+    assert session.taken()[1:] == [("ann@localhost", "unavailable"), ("eve@many", "unavailable")]

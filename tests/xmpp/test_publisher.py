@@ -26,6 +26,7 @@ from tests.xmpp.conftest import (
     DIRECTORY,
     NODE,
     OWN_NODE,
+    SWITCH,
     VALUE,
     WatchedSlot,
     field,
@@ -45,13 +46,14 @@ class Memory:
         self.faults: dict[str, AdapterError] = {}
         self.log: list[tuple[str, str]] = []
         self.created: dict[str, int] = {}
+        self.room = 256
 
     async def ensure(self, node: str, title: str, kind: Kind = STATE) -> int:
         await asyncio.sleep(0)
         if node not in self.nodes:
             self.nodes[node] = {}
             self.created[node] = len(self.log)
-        return 256
+        return self.room
 
     def forget(self, node: str) -> bool:
         return True
@@ -312,6 +314,25 @@ async def test_a_device_that_leaves_leaves_no_node(mirror: Bench) -> None:
         await mirror.settled()
     assert set(mirror.memory.nodes) == {DIRECTORY, OWN_NODE}
     assert set(mirror.memory.nodes[DIRECTORY]) == {"gateway"}
+
+
+async def test_of_a_device_that_leaves_nothing_is_kept(
+    mirror: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    for value in (1.0, 2.0):
+        mirror.memory.faults["3303/0"] = StanzaError("bad-request", "modify", "invalid item")
+        mirror.memory.room = 256
+        async with mirror.session():
+            await mirror.settled()
+            mirror.memory.room = 3
+            mirror.hub.say({VALUE: 10 * value})
+            await mirror.settled()
+            mirror.hub.hub.forget(STATION)
+            await mirror.settled()
+        mirror.hub.join()
+        mirror.hub.say({VALUE: value, SWITCH: True})
+    assert caplog.text.count(f"{STATION} 3303/0 is not published") == 2
+    assert caplog.text.count(f"{STATION}: the server keeps only 3 items") == 2
 
 
 async def test_a_value_that_changes_a_thousand_times_is_sent_as_often_as_the_server_takes_it(

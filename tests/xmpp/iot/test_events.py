@@ -3,17 +3,20 @@
 import asyncio
 import xml.etree.ElementTree as ET
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from adapters.sim.prosody import ThrowawayProsody
 from adapters.xmpp import talks
 from adapters.xmpp.access import Roles
+from adapters.xmpp.chat import Chat
 from adapters.xmpp.control import Control
-from adapters.xmpp.errors import StanzaError
+from adapters.xmpp.errors import NoAnswer, StanzaError
 from adapters.xmpp.iot import events
 from adapters.xmpp.iot.things import Things
+from adapters.xmpp.presence import Presence
+from adapters.xmpp.session import Session
 from gateway.model import Path
 from tests.fakes import METER, STATION, Clock, HubBench
 from tests.xmpp.conftest import DEADLINE_S, SWITCH, VALUE, Gateway, Peer, Run, peer_of
@@ -244,6 +247,47 @@ async def test_a_subscriber_is_told_in_the_namespace_of_its_request(
     bench.say({VALUE: 23.0})
     await reader.until(lambda: responses)
     assert [f.get("v") for f in responses[0].iter(f"{{{root}iot:sd:1.0}}q")] == ["23"]
+
+
+class Unreachable:
+    """A session in which every question has the same answer."""
+
+    def __init__(self, answer: Exception) -> None:
+        self.answer = answer
+        self.asked = asyncio.Event()
+
+    async def ask(self, *_: object) -> None:
+        self.asked.set()
+        raise self.answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_gone"),
+    [
+        (StanzaError("service-unavailable"), True),
+        (StanzaError("recipient-unavailable", "wait"), True),
+        (StanzaError("remote-server-not-found"), True),
+        (StanzaError("item-not-found"), True),
+        (StanzaError("feature-not-implemented"), False),
+        (StanzaError("forbidden", "auth"), False),
+        (StanzaError("resource-constraint", "wait"), False),
+        (NoAnswer("late"), False),
+    ],
+)
+async def test_who_answers_anyhow_is_still_there(
+    things: Things, monkeypatch: pytest.MonkeyPatch, *, answer: Exception, is_gone: bool
+) -> None:
+    monkeypatch.setattr(talks, "PROBE_EVERY_S", 0.0)
+    await subscribe(things)
+    session = Unreachable(answer)
+    chat = Chat(things._control, things._monotonic)
+    talking = talks.Talks(cast(Session, session), cast(Presence, None), chat, things)
+    task = asyncio.create_task(talking._probe())
+    async with asyncio.timeout(DEADLINE_S):
+        await session.asked.wait()
+    task.cancel()
+    await asyncio.wait({task})
+    assert things.followers() == (set() if is_gone else {ANN})
 
 
 @pytest.mark.parametrize("is_seen", [True, False])
