@@ -92,12 +92,19 @@ class Hub:
         """Takes over what an earlier life kept; values are marked restored until heard again."""
         unheard = Availability(State.UNKNOWN, "not heard since the gateway started", self.wall())
         self.attendance.recall()
+        unfit: list[str] = []
         for known in self.identities.restore(remembered, self.rules):
             device = known.as_device(unheard)
             self.store.put(replace(device, name=self.rules.of(device.id).name or device.name))
             self.attendance.restore(device)
-            self.values.revive(known)
+            unfit += [f"{device.id} {path}" for path in self.values.revive(known)]
             self._describe(device.id)
+        if unfit:
+            log.warning(
+                "%d last values are left out, since no definition allows them (%s first); they "
+                "come again when their devices say them",
+                len(unfit), unfit[0],
+            )  # fmt: skip
 
     # --- what southbound adapters say --------------------------------------------------------
 

@@ -66,6 +66,17 @@ def test_a_device_that_is_listed_no_more_is_not_bridged_but_keeps_what_it_had(
     assert bench.south.instance(STATION, 3303, "id7", 0) == 3
 
 
+def test_last_values_that_no_definition_allows_are_left_out_and_told_in_one_line(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    unfit = [Resource(Path(3303, n, 5700), "warm", 6.0) for n in range(1, 100)]
+    old = replace(REMEMBERED, resources=[*REMEMBERED.resources, *unfit])
+    bench = restarted(clock, Rules(), old)
+    assert [r.path for r in bench.north.resources(STATION)] == [TEMPERATURE]
+    told = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert [line.split(",")[0] for line in told] == ["99 last values are left out"]
+
+
 def test_one_device_moves_into_the_prefix_that_another_leaves(clock: Clock) -> None:
     rules = Rules({STATION: DeviceRule(True, "d2"), METER: DeviceRule(True, "roof")})
     bench = restarted(clock, rules, REMEMBERED, OTHER)

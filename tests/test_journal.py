@@ -392,12 +392,13 @@ async def test_times_are_corrected_once_though_the_daemon_ends_meanwhile(
     assert [entry.at for entry in await disk.find()] == [T0 + 30]
 
 
-async def test_an_entry_that_an_old_disk_garbled_is_lost_alone(disk: Disk) -> None:
+@pytest.mark.parametrize("garbled", [b"\xff", b"[1]", b"null", b'{"opaque": "xy"}'])
+async def test_an_entry_that_an_old_disk_garbled_is_lost_alone(disk: Disk, garbled: bytes) -> None:
     for number in range(4):
         disk.say(number, T0 + number)
     disk.save()
     with disk.state.commit() as db:
-        db.execute("UPDATE journal SET value = CAST(? AS TEXT) WHERE number = 2", (b"\xff",))
+        db.execute("UPDATE journal SET value = CAST(? AS TEXT) WHERE number = 2", (garbled,))
     assert await disk.values() == [0, 2, 3]
     told, upto = await disk.journal.since(0, 2)
     assert ([e.number for e in told], upto) == ([1, 3], 3)

@@ -11,7 +11,7 @@ from gateway.events import Availability, Device, Resource, State
 from gateway.model import GATEWAY, DeviceId, ObjLink, Path, Value
 from gateway.storage import database
 from gateway.storage.database import MIGRATIONS
-from gateway.storage.state import StateDatabase
+from gateway.storage.state import StateDatabase, remembered
 from tests.fakes import METER, STATION
 
 NOWHERE = Availability(State.UNKNOWN, "", 0.0)
@@ -185,6 +185,80 @@ def test_a_value_that_an_old_disk_garbled_is_lost_alone(tmp_path: FilePath) -> N
         db.commit()
     state = StateDatabase(tmp_path)
     assert [r.value for r in state.load()[1].resources] == [20.5]
+    state.close()
+
+
+GARBLED = {
+    "device": "INSERT INTO device VALUES ('ble:00-24-be-80-4f-x1', 'd1', '', 'ble', 1, NULL)",
+    "prefix": "INSERT INTO device VALUES ('ble:00-24-be-80-4f-f2', 'd/2', '', 'ble', 1, NULL)",
+    "object": "INSERT INTO instance VALUES ('ble:00-24-be-80-4f-f1', 70000, 'id0', 0)",
+    "number": "INSERT INTO instance VALUES ('ble:00-24-be-80-4f-f1', 3303, 'id1', -1)",
+    "no JSON": "INSERT INTO value VALUES ('ble:00-24-be-80-4f-f1', '/3303/4/5701', '{', 1.0)",
+    "deep": "INSERT INTO value VALUES ('ble:00-24-be-80-4f-f1', '/3303/4/5701', "
+    "replace(hex(zeroblob(50000)), '00', '['), 1.0)",
+    "no value": "INSERT INTO value VALUES ('ble:00-24-be-80-4f-f1', '/3303/4/5701', '[1]', 1.0)",
+    "path": "INSERT INTO value VALUES ('ble:00-24-be-80-4f-f1', '/3303/4/99999', '1', 1.0)",
+    "time": "INSERT INTO value VALUES ('ble:00-24-be-80-4f-f1', '/3303/4/5701', '1', 9e999)",
+    "series": "INSERT INTO series VALUES (1, 'ble:00-24-be-80-4f-f1', '/3303//4')",
+}
+
+
+@pytest.mark.parametrize("row", GARBLED.values(), ids=GARBLED.keys())
+def test_a_row_that_an_old_disk_garbled_is_told_and_lost_alone(
+    tmp_path: FilePath, row: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    written(tmp_path)
+    with contextlib.closing(sqlite3.connect(tmp_path / "state.db")) as db:
+        db.execute(row)
+        db.commit()
+    state = StateDatabase(tmp_path)
+    for _ in range(2):
+        own, known = state.load()
+        assert (own.device, known.device, known.prefix) == (GATEWAY, STATION, "weather")
+        assert known.instances == {(3303, "id0"): 4}
+        assert [r.value for r in known.resources] == [20.5]
+    assert len(caplog.messages) == 1
+    assert "makes no sense" in caplog.text
+    state.remember_device(device(METER, "d1"), joined=False)  # is in nobody's way
+    state.close()
+    assert [known.device for known in remembered(tmp_path)] == [GATEWAY, STATION, METER]
+
+
+def test_a_device_whose_name_or_time_is_garbled_is_known_without_them(tmp_path: FilePath) -> None:
+    written(tmp_path)
+    with contextlib.closing(sqlite3.connect(tmp_path / "state.db")) as db:
+        db.execute("UPDATE device SET name = 'A' || char(27) || '[2J', last_seen = 1e300")
+        db.commit()
+    state = StateDatabase(tmp_path)
+    _, known = state.load()
+    assert (known.prefix, known.name, known.last_seen) == ("weather", "A?[2J", None)
+    state.close()
+
+
+def test_a_thousand_garbled_rows_are_one_line(
+    tmp_path: FilePath, caplog: pytest.LogCaptureFixture
+) -> None:
+    written(tmp_path)
+    with contextlib.closing(sqlite3.connect(tmp_path / "state.db")) as db:
+        db.executemany("INSERT INTO value VALUES (?, '/x', '1', 1.0)", [(n,) for n in range(1000)])
+        db.commit()
+    state = StateDatabase(tmp_path)
+    state.load()
+    state.close()
+    assert [m.split(",")[0] for m in caplog.messages] == ["1000 times"]
+
+
+@pytest.mark.parametrize("change", ["id = 'ble:00'", "prefix = '9'"])
+def test_a_garbled_device_is_as_the_spare_has_it(tmp_path: FilePath, change: str) -> None:
+    written(tmp_path)
+    with contextlib.closing(sqlite3.connect(tmp_path / "state.db")) as db:
+        db.execute(f"UPDATE device SET {change}")
+        db.commit()
+    state = StateDatabase(tmp_path)
+    _, known = state.load()
+    assert (known.device, known.prefix, known.joined) == (STATION, "weather", True)
+    assert known.instances == {(3303, "id0"): 4}
+    assert [r.value for r in known.resources] == [20.5]
     state.close()
 
 

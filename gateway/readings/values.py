@@ -77,13 +77,20 @@ class Values:
 
     # --- what was known before --------------------------------------------------------------------
 
-    def revive(self, known: Remembered) -> None:
-        """Puts back the last values, as far as rules and definitions of today allow them."""
+    def revive(self, known: Remembered) -> Sequence[Path]:
+        """Puts back the last values, as far as rules and definitions of today allow them; gives
+        those that fit no definition.
+        """
+        unfit: list[Path] = []
         for old in known.resources:
+            if self._rules().treatment(known.device, old.path).hidden:
+                continue
             reading = Reading(known.device, old.path, old.value, old.at)
-            hidden = self._rules().treatment(known.device, old.path).hidden
-            if not hidden and (checked := self._intake.checked(reading)):
+            if checked := self._intake.checked(reading):
                 self._store.apply(checked, restored=True, untimed=old.untimed)
+            else:
+                unfit.append(old.path)
+        return unfit
 
     def check_again(self, device: DeviceId) -> Sequence[Path]:
         """Holds a device's values against changed definitions; gives those that fit no more."""

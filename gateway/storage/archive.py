@@ -20,7 +20,8 @@ from gateway.policy import Retention
 from gateway.readings.journal import Batch, Correction, Query
 from gateway.storage.database import BUSY_TIMEOUT_S
 from gateway.storage.salvage import as_text
-from gateway.storage.state import StateDatabase, text_of, value_from
+from gateway.storage.state import StateDatabase
+from gateway.storage.values import text_of, value_from
 
 PIECE = 1_000
 """Entries that one transaction writes or deletes: a few milliseconds, in which others wait."""
@@ -39,7 +40,8 @@ READ_TIMEOUT_S = 10.0
 
 _FOUND = (
     "SELECT number, device, path, at_ms, value, changed "
-    "FROM journal JOIN series ON series.id = series AND json_valid(value)"
+    "FROM journal JOIN series ON series.id = series AND json_valid(value) "
+    "AND (value NOT GLOB '[[{n]*' OR is_value(value))"
 )
 """An entry that an old SD card garbled is lost alone."""
 
@@ -64,6 +66,7 @@ class Archive:
         self._db = sqlite3.connect(state.file, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
         self._db.execute("PRAGMA query_only = 1")
         self._db.text_factory = as_text
+        self._db.create_function("is_value", 1, _is_value, deterministic=True)
         self._reader = ThreadPoolExecutor(1, "archive")
         self._queries = 0
 
@@ -189,7 +192,7 @@ class Archive:
             for number, device, path, at_ms, text, changed in self._db.execute(
                 sql, tuple(parameters)
             )
-            if (value := value_from(text)) is not None  # which it never is
+            if (value := value_from(text)) is not None
         ]
 
 
@@ -210,6 +213,13 @@ def _deleted(db: sqlite3.Connection, excess: int, too_old_ms: int) -> Iterable[i
     if not orphans:
         db.execute("DELETE FROM series WHERE device IS NULL")
     yield orphans
+
+
+def _is_value(text: str) -> bool:
+    try:
+        return value_from(text) is not None
+    except (ValueError, RecursionError, StateError):
+        return False
 
 
 def _ms(at: float) -> int:

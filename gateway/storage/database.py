@@ -11,8 +11,7 @@ import time
 from pathlib import Path as FilePath
 
 from gateway.errors import StateError
-from gateway.model import GATEWAY
-from gateway.storage.salvage import SPARED, salvage
+from gateway.storage.salvage import SPARED, drop_orphans, salvage
 
 log = logging.getLogger(__name__)
 
@@ -134,11 +133,8 @@ def _connect(file: FilePath) -> sqlite3.Connection:
         if version > len(MIGRATIONS):
             raise newer(file)
         migrate(db, version)
-        with db:  # an instance number counts only with its device
-            db.execute(
-                "DELETE FROM instance WHERE device != ? AND device NOT IN (SELECT id FROM device)",
-                (GATEWAY,),
-            )
+        with db:
+            drop_orphans(db)
     except BaseException:
         db.close()
         raise

@@ -7,8 +7,6 @@ values. Who a device is, is synced within half a second, what adapters remember 
 from __future__ import annotations
 
 import contextlib
-import json
-import logging
 import os
 import sqlite3
 import threading
@@ -19,7 +17,8 @@ from pathlib import Path as FilePath
 from gateway.devices.identities import Remembered
 from gateway.errors import GatewayError, StateError
 from gateway.events import Device, Resource
-from gateway.model import GATEWAY, DeviceId, ObjLink, Path, Value
+from gateway.model import GATEWAY, DeviceId, Path, printable
+from gateway.policy import MAX_NAME
 from gateway.storage import private_file
 from gateway.storage.database import (
     BACKED_UP,
@@ -31,12 +30,14 @@ from gateway.storage.database import (
     newer,
     open_database,
 )
-from gateway.storage.salvage import SPARED, as_text
-
-log = logging.getLogger(__name__)
+from gateway.storage.salvage import SPARED, Rows, as_text, judged, mend
+from gateway.storage.values import text_of, value_from
 
 UNTIMED = 0.0
 """The time of a value that was measured while the clock was not set."""
+
+LATEST = 253_402_300_799
+"""The end of the year 9999 in Unix seconds: behind it, Python knows no date."""
 
 
 class StateDatabase:
@@ -44,6 +45,7 @@ class StateDatabase:
 
     def __init__(self, folder: FilePath) -> None:
         self.file = folder / FILE_NAME
+        self._spare = folder / (FILE_NAME + SPARE_END)
         self._lock = threading.Lock()
         self._spared = False
         self._synced = True
@@ -66,9 +68,18 @@ class StateDatabase:
             self._undo.close()
 
     def load(self) -> Sequence[Remembered]:
-        """Every remembered device with its instance numbers and last values."""
+        """Every remembered device with its instance numbers and last values.
+
+        What a worn disk has garbled of them is told, and dropped.
+        """
         with self._errors():
-            return _load(self._db)
+            self._db.text_factory = as_text
+            rows, garbled = judged(self._db)
+            if garbled:
+                self._spared = False
+                mend(self._db, rows, garbled, self._spare)
+                rows, _ = judged(self._db)
+            return _remembered(rows)
 
     def remember_device(self, device: Device, *, joined: bool) -> None:
         with self.commit(synced=False) as db:
@@ -162,8 +173,7 @@ class StateDatabase:
             return
         self._spared = True
         try:
-            spare = self.file.with_name(self.file.name + SPARE_END)
-            private_file.write(spare, self.snapshot(SPARED))
+            private_file.write(self._spare, self.snapshot(SPARED))
         except GatewayError as error:
             self._spared = False
             raise StateError(str(error)) from error
@@ -196,53 +206,27 @@ def remembered(folder: FilePath) -> Sequence[Remembered]:
         with contextlib.closing(sqlite3.connect(f"{file.as_uri()}?immutable=1", uri=True)) as db:
             if db.execute("PRAGMA user_version").fetchone()[0] > len(MIGRATIONS):
                 raise newer(file)
-            return _load(db)
+            db.text_factory = as_text
+            return _remembered(judged(db)[0])
     except sqlite3.Error:
         return []
 
 
-def _load(db: sqlite3.Connection) -> Sequence[Remembered]:
-    db.text_factory = as_text
-    rows = db.execute("SELECT * FROM device ORDER BY rowid").fetchall()
+def _remembered(rows: Rows) -> Sequence[Remembered]:
     instances: dict[str, dict[tuple[int, str], int]] = defaultdict(dict)
-    for device, object_id, key, number in db.execute("SELECT * FROM instance"):
+    for device, object_id, key, number in rows["instance"]:
         instances[device][object_id, key] = number
     values: dict[str, list[Resource]] = defaultdict(list)
-    for device, path, text, at in db.execute("SELECT * FROM value"):
-        try:
-            value, untimed = value_from(text), at == UNTIMED
-            values[device].append(Resource(Path.parse(path), value, at, untimed=untimed))
-        except (ValueError, StateError) as error:  # a bit that an old SD card turned
-            log.warning("the last value of %s %s is lost: %s", device, path, error)
+    for device, path, text, at in rows["value"]:
+        resource = Resource(Path.parse(path), value_from(text), at, untimed=at == UNTIMED)
+        values[device].append(resource)
     known = [
-        Remembered(DeviceId(i), prefix, name, adapter, bool(joined), seen, instances[i], values[i])
-        for i, prefix, name, adapter, joined, seen in rows
-    ]
+        Remembered(
+            DeviceId(i), prefix, printable(name, MAX_NAME), adapter, bool(joined),
+            seen if 0 <= (seen or 0) <= LATEST else None, instances[i], values[i],
+        )
+        for i, prefix, name, adapter, joined, seen in rows["device"]
+    ]  # fmt: skip
     # The gateway has no row of its own, but instance numbers.
     own = Remembered(GATEWAY, "", "", "", False, None, instances[GATEWAY], [])
     return [own, *known]
-
-
-def text_of(value: Value | None) -> str:
-    """A value with its type, as it stands in the database."""
-    match value:
-        case bytes():
-            return json.dumps({"opaque": value.hex()})
-        case ObjLink():
-            return json.dumps({"objlink": [value.object, value.instance]})
-        case _:
-            return json.dumps(value)
-
-
-def value_from(text: str) -> Value | None:
-    """The inverse of `text_of`; StateError."""
-    value = json.loads(text)
-    match value:
-        case {"opaque": str(digits)}:
-            return bytes.fromhex(digits)
-        case {"objlink": [int(object_id), int(instance)]}:
-            return ObjLink(object_id, instance)
-        case None | bool() | int() | float() | str():
-            return value
-        case _:
-            raise StateError(f"not a value: {text}")
