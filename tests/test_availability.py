@@ -6,9 +6,10 @@ from pathlib import Path as FilePath
 import pytest
 
 from gateway.configuration.config import parse
+from gateway.devices.attendance import LEARNED
 from gateway.events import DeviceChanged, Reading, Sighting, State
 from gateway.hub import Hub
-from gateway.model import Path
+from gateway.model import GATEWAY, Path
 from gateway.policy import DeviceRule, Patience, Rules
 from gateway.storage.state import StateDatabase
 from tests.fakes import REMEMBERED, STATION, Clock, HubBench, restarted
@@ -156,7 +157,9 @@ def test_what_was_learned_and_when_a_device_was_seen_outlive_the_daemon(
     for _ in range(20):
         clock.advance(20)
         first.seen("ble", Sighting(STATION))
-    first.attendance.keep()
+    learned = first.attendance.take_learned(last=True)
+    assert learned
+    database.remember(GATEWAY, LEARNED, learned)
     database.save_seen(first.attendance.take_seen(last=True))
     last_seen = clock.wall()
     database.close()
@@ -175,7 +178,10 @@ def test_what_was_learned_and_when_a_device_was_seen_outlive_the_daemon(
     database.close()
 
 
-@pytest.mark.parametrize("damaged", [b"{", b"[]", b'{"ble:x": 3}', b'{"ble:x": ["a", 1]}', b"\xff"])
+@pytest.mark.parametrize("damaged", [
+    b"{", b"[]", b'{"ble:x": 3}', b'{"ble:x": ["a", 1]}', b"\xff",
+    b'{"ble:x": [' + b"9" * 400 + b", 1]}", b"[" * 50_000,
+])  # fmt: skip
 def test_what_was_learned_may_be_damaged(clock: Clock, damaged: bytes) -> None:
     bench = HubBench(clock)
     bench.memory.data["gateway", "intervals"] = damaged
@@ -196,6 +202,25 @@ def test_seen_devices_go_to_disk_once_a_minute_though_they_say_nothing_new(
     bench.hub.attendance.keep_seen(seen)  # the disk was full
     bench.clock.advance(60)
     assert bench.hub.attendance.take_seen() == seen
+
+
+def test_what_was_learned_goes_to_disk_now_and_then_and_again_where_it_could_not(
+    bench: HubBench,
+) -> None:
+    bench.join()
+    heard_every(bench, 20, 20)
+    bench.hub.tick()
+    attendance = bench.hub.attendance
+    assert attendance.take_learned() is None
+    bench.clock.advance(600)
+    bench.hub.tick()
+    assert not bench.memory.data  # the disk is not waited for where devices are answered
+    learned = attendance.take_learned()
+    assert learned
+    bench.clock.advance(600)
+    assert attendance.take_learned() is None
+    attendance.keep_learned()  # the disk was full
+    assert attendance.take_learned() == learned
 
 
 def test_a_jump_of_the_wall_clock_changes_no_state(bench: HubBench) -> None:

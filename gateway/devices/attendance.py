@@ -17,6 +17,9 @@ from gateway.store import Store
 
 log = logging.getLogger(__name__)
 
+LEARNED = "intervals"
+"""The key under which the gateway remembers what was learned."""
+
 KEPT_EVERY_S = 600.0
 """How often what was learned of devices' intervals goes to disk, where it has changed."""
 
@@ -111,8 +114,6 @@ class Attendance:
                 continue
             if known.availability.state is not State.OFFLINE and (reason := self._overdue(known)):
                 self.away(device, reason)
-        if self._monotonic() - self._kept_at >= KEPT_EVERY_S:
-            self.keep()
 
     def correct_times(self, moved_s: float) -> None:
         """The clock was set, which has moved it: since when, and when last seen, are as it says."""
@@ -136,26 +137,32 @@ class Attendance:
     def recall(self) -> None:
         """Reads what an earlier life has learned."""
         try:
-            learned = json.loads(self._memory.recall(GATEWAY, "intervals") or b"{}")
+            learned = json.loads(self._memory.recall(GATEWAY, LEARNED) or b"{}")
             self._learned = {DeviceId(d): (float(i), bool(s)) for d, (i, s) in learned.items()}
-        except (StateError, ValueError, TypeError, AttributeError) as error:
+        except (
+            StateError, ValueError, TypeError, AttributeError, OverflowError, RecursionError,
+        ) as error:  # fmt: skip
             log.error("how often devices are heard has to be learned anew: %s", error)
 
-    def keep(self) -> None:
-        """Keeps what was learned, where it has changed."""
-        self._kept_at = self._monotonic()
+    def take_learned(self, *, last: bool = False) -> bytes | None:
+        """What was learned, to be remembered as `LEARNED`; None if it is no news."""
+        now = self._monotonic()
+        if now - self._kept_at < KEPT_EVERY_S and not last:
+            return None
+        self._kept_at = now
         learned = {
             device: (round(presence.interval_s, 1), presence.sleeps)
             for device, presence in self._presences.items()
             if presence.interval_s or presence.sleeps
         }
         if not _differs(learned, self._learned):
-            return
-        try:
-            self._memory.remember(GATEWAY, "intervals", json.dumps(learned).encode())
-            self._learned = learned
-        except StateError as error:
-            log.error("how often devices are heard is not kept: %s", error)
+            return None
+        self._learned = learned
+        return json.dumps(learned).encode()
+
+    def keep_learned(self) -> None:
+        """Takes back what could not be saved."""
+        self._learned, self._kept_at = {}, -KEPT_EVERY_S
 
     def take_seen(self, *, last: bool = False) -> Sequence[Device]:
         """The devices that were seen since the last call; none if that was just now."""

@@ -9,10 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
+from gateway.devices.attendance import LEARNED
 from gateway.errors import StateError
 from gateway.events import Device, Resource
 from gateway.hub import Hub
-from gateway.model import Path
+from gateway.model import GATEWAY, Path
 from gateway.process.watchdog import Progress
 from gateway.readings.journal import Batch
 from gateway.storage.archive import Archive
@@ -86,15 +87,17 @@ class Saver:
 
     async def _save(self) -> None:
         values, batch = self._hub.values.take_unsaved(), self._hub.journal.unsaved()
-        seen = self._hub.attendance.take_seen()
-        if not (values or batch or seen):
+        seen, learned = self._hub.attendance.take_seen(), self._hub.attendance.take_learned()
+        if not (values or batch or seen or learned):
             return
         loop = asyncio.get_running_loop()
         try:
-            await loop.run_in_executor(self._thread, self._write, values, seen, batch)
+            await loop.run_in_executor(self._thread, self._write, values, seen, learned, batch)
         except (StateError, asyncio.CancelledError):
             self._hub.values.keep_unsaved(values)
             self._hub.attendance.keep_seen(seen)
+            if learned:
+                self._hub.attendance.keep_learned()
             raise
         self._hub.journal.saved(batch)
 
@@ -121,12 +124,15 @@ class Saver:
         self,
         values: Sequence[tuple[Device, Path, Resource | None]],
         seen: Sequence[Device],
+        learned: bytes | None,
         batch: Batch,
     ) -> None:
         if values:
             self._state.save(values)
         if seen:
             self._state.save_seen(seen)
+        if learned:
+            self._state.remember(GATEWAY, LEARNED, learned)
         self._archive.write(batch)
         self._written = batch
 
@@ -134,7 +140,8 @@ class Saver:
         """Saves what is left and closes the database."""
         try:
             self._hub.journal.saved(self._written)  # also when nobody waited for it any more
-            self._hub.attendance.keep()
+            if learned := self._hub.attendance.take_learned(last=True):
+                self._state.remember(GATEWAY, LEARNED, learned)
             self._state.save(self._hub.values.take_unsaved())
             self._state.save_seen(self._hub.attendance.take_seen(last=True))
             while batch := self._hub.journal.unsaved():
