@@ -5,6 +5,8 @@ import errno
 import os
 import shutil
 import sqlite3
+import threading
+from collections.abc import Iterator
 from pathlib import Path as FilePath
 
 import pytest
@@ -73,6 +75,27 @@ def test_a_daemon_is_backed_up_and_put_back_on_another_box(
     daemon.configure(CORE)
     daemon.start()
     assert "Green house" in daemon.command("devices").stdout
+
+
+def test_nobody_waits_for_a_backup_that_is_being_made(tmp_path: FilePath) -> None:
+    state = StateDatabase(tmp_path)
+    where = Availability(State.UNKNOWN, "", 0.0)
+    state.remember_device(Device(STATION, "d1", "", "ble", where), joined=True)
+
+    def tables() -> Iterator[str]:
+        yield "device"
+        write = threading.Thread(target=state.remember, args=("lowpan", "frame-counter", b"2"))
+        write.start()
+        write.join(10)
+        assert not write.is_alive()
+        yield "adapter"
+
+    (tmp_path / "copy").write_bytes(state.snapshot(tables()))
+    with contextlib.closing(sqlite3.connect(tmp_path / "copy")) as copy:
+        rows = [copy.execute(f"SELECT count(*) FROM {t}").fetchone() for t in ("device", "adapter")]
+    assert rows == [(1,), (0,)]
+    assert state.recall("lowpan", "frame-counter") == b"2"
+    state.close()
 
 
 def test_a_backup_that_cannot_be_written_is_told(daemon: Daemon, tmp_path: FilePath) -> None:

@@ -11,7 +11,7 @@ import os
 import sqlite3
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path as FilePath
 
 from gateway.devices.identities import Remembered
@@ -22,6 +22,7 @@ from gateway.policy import MAX_NAME
 from gateway.storage import private_file
 from gateway.storage.database import (
     BACKED_UP,
+    BUSY_TIMEOUT_S,
     FILE_NAME,
     MIGRATIONS,
     SPARE_END,
@@ -144,16 +145,28 @@ class StateDatabase:
                 [(device.last_seen, device.id) for device in devices],
             )
 
-    def snapshot(self, tables: Sequence[str] = BACKED_UP) -> bytes:
-        """Tables of the database as they are now, as the content of a file."""
-        with self._errors(), contextlib.closing(sqlite3.connect(":memory:")) as copy:
-            migrate(copy)
-            for table in tables:
-                rows = self._db.execute(f"SELECT * FROM {table}")  # noqa: S608  (our own names)
-                places = ", ".join("?" * len(rows.description))
-                copy.executemany(f"INSERT INTO {table} VALUES ({places})", rows)  # noqa: S608
-            copy.commit()
-            return copy.serialize()
+    def snapshot(self, tables: Iterable[str] = BACKED_UP) -> bytes:
+        """Tables of the database as they are now, as the content of a file.
+
+        Who writes meanwhile need not wait (SQLite's WAL), and is not in it.
+        """
+        present = f"{self.file.absolute().as_uri()}?mode=rw"  # never makes a file
+        try:
+            with (
+                contextlib.closing(sqlite3.connect(":memory:")) as copy,
+                contextlib.closing(sqlite3.connect(present, BUSY_TIMEOUT_S, uri=True)) as db,
+            ):
+                migrate(copy)
+                db.text_factory = as_text
+                db.execute("BEGIN")  # all of one moment
+                for table in tables:
+                    rows = db.execute(f"SELECT * FROM {table}")  # noqa: S608  (our own names)
+                    places = ", ".join("?" * len(rows.description))
+                    copy.executemany(f"INSERT INTO {table} VALUES ({places})", rows)  # noqa: S608
+                copy.commit()
+                return copy.serialize()
+        except sqlite3.Error as error:
+            raise StateError(f"{self.file}: {error}") from error
 
     def sync(self) -> None:
         """Has who the devices are on the disk itself, if that changed since."""
