@@ -73,6 +73,7 @@ async def test_the_journal_is_corrected_too_and_nothing_of_it_pruned_meanwhile(
         while batch := bench.hub.journal.unsaved():
             archive.write(batch)
             bench.hub.journal.saved(batch)
+        assert archive.correct()
 
     measured = clock.wall()
     bench.say({TEMPERATURE: 20.5})

@@ -60,6 +60,8 @@ class Disk:
         while batch := self.journal.unsaved():
             self.archive.write(batch)
             self.journal.saved(batch)
+        while not self.archive.correct():
+            pass
 
     async def find(self, path: Path = VALUE, device: DeviceId = STATION) -> Sequence[Entry]:
         return await self.journal.find(Query(device, path, *ALL))
@@ -389,7 +391,41 @@ async def test_times_are_corrected_once_though_the_daemon_ends_meanwhile(
         ending.set()
     saver.save_last()
     disk.open()
+    disk.save()
     assert [entry.at for entry in await disk.find()] == [T0 + 30]
+
+
+async def test_times_of_a_large_journal_are_corrected_in_pieces_and_once_whatever_ends_it(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive_module, "PIECE", 2)
+    monkeypatch.setattr(archive_module, "PIECES", 1)
+    for number in range(7):
+        disk.say(number, T0 + number)
+    disk.journal.correct_times(30.0, T0 + 600)
+    disk.archive.write(disk.journal.unsaved())
+    corrected: list[int] = []
+    while not disk.archive.correct():
+        corrected.append(sum(T0 + 30 <= entry.at < T0 + 90 for entry in await disk.find()))
+        disk.close()  # killed
+        disk.open()
+        disk.say(9, T0 + 590)
+        disk.archive.write(disk.journal.unsaved())
+    assert corrected == [2, 4, 6, 7]
+    times = [entry.at for entry in await disk.find()]
+    assert times == [*(T0 + 30 + n for n in range(7)), *[T0 + 590] * 4]
+    assert disk.journal.place("reader") == 11
+
+
+async def test_a_garbled_note_of_a_correction_is_dropped(disk: Disk) -> None:
+    disk.say(0, T0)
+    disk.save()
+    with disk.state.commit() as db:
+        db.execute("INSERT INTO place VALUES ('correction until ten by 3', 0)")
+    disk.close()
+    disk.open()
+    disk.save()
+    assert [entry.at for entry in await disk.find()] == [T0]
 
 
 @pytest.mark.parametrize("garbled", [b"\xff", b"[1]", b"null", b'{"opaque": "xy"}'])

@@ -102,10 +102,12 @@ class Saver:
         self._hub.journal.saved(batch)
 
     async def _prune(self) -> None:
-        hub = self._hub
-        if hub.monotonic() < self._prune_at or not hub.journal.is_settled:
+        hub, loop = self._hub, asyncio.get_running_loop()
+        if not hub.journal.is_settled:
             return
-        loop = asyncio.get_running_loop()
+        is_corrected = await loop.run_in_executor(self._thread, self._archive.correct)
+        if hub.monotonic() < self._prune_at or not is_corrected:
+            return
         retention = hub.journal.retention
         if await loop.run_in_executor(
             self._thread, self._archive.prune, retention, hub.clock.now()

@@ -53,6 +53,9 @@ _DELETE_ORPHANS = (
     "WHERE series IN (SELECT id FROM series WHERE device IS NULL) LIMIT ?)"
 )
 
+_TO_DO = "correction until *"
+"""Among the readers' places: how far a correction of times has come."""
+
 _LARGEST = 2**62
 """What a device may say as time in milliseconds, either way, lest SQLite cannot hold it."""
 
@@ -69,6 +72,7 @@ class Archive:
         self._db.create_function("is_value", 1, _is_value, deterministic=True)
         self._reader = ThreadPoolExecutor(1, "archive")
         self._queries = 0
+        self._is_corrected = False
 
     def close(self) -> None:
         """Ends what is being read; nothing may be asked afterwards."""
@@ -81,7 +85,9 @@ class Archive:
     def load(self) -> tuple[int, dict[str, int]]:
         """The last number that was given, and how far readers have come."""
         with self._state.commit(synced=False) as db:
-            places = dict(db.execute("SELECT reader, number FROM place"))
+            places = dict(
+                db.execute(f"SELECT reader, number FROM place WHERE reader NOT GLOB '{_TO_DO}'")  # noqa: S608
+            )
             (last,) = db.execute("SELECT max(number) FROM journal").fetchone()
         return max(last or 0, *places.values(), 0), places
 
@@ -89,10 +95,11 @@ class Archive:
         """Writes a batch, or as much of it as can be written before a StateError."""
         for start in range(0, len(batch.entries), PIECE):
             self._write(batch.entries[start : start + PIECE])
-        if batch.correction or batch.places:  # together: a correction is never made twice
+        if batch.correction or batch.places:  # together: a correction is never noted twice
             with self._state.commit(synced=False) as db:
                 if batch.correction:
-                    _correct(db, batch.correction)
+                    _note(db, batch.correction)
+                    self._is_corrected = False
                 db.executemany("INSERT OR REPLACE INTO place VALUES (?, ?)", batch.places.items())
 
     def _write(self, entries: Sequence[Entry]) -> None:
@@ -114,6 +121,20 @@ class Archive:
             )
         if self._entries is not None:
             self._entries += cursor.rowcount
+
+    def correct(self) -> bool:
+        """Corrects times as corrections that were written want it, some of them at a time; False
+        if more is to be done.
+
+        One that a kill has interrupted goes on in the next life, where it was.
+        """
+        for _ in range(0 if self._is_corrected else PIECES):
+            with self._state.commit(synced=False) as db:
+                self._is_corrected = not _correct_piece(db)
+            if self._is_corrected:
+                break
+            time.sleep(REST_S)
+        return self._is_corrected
 
     def prune(self, retention: Retention, now: float) -> bool:
         """Deletes what is too old or too much, some of it at a time; False if more is to be done.
@@ -196,12 +217,33 @@ class Archive:
         ]
 
 
-def _correct(db: sqlite3.Connection, correction: Correction) -> None:
-    moved_ms = _ms(correction.moved_s)
+def _note(db: sqlite3.Connection, correction: Correction) -> None:
+    """Notes a correction as a reader who changes what it reads, and has read nothing yet."""
+    moved_ms, now_ms = _ms(correction.moved_s), _ms(correction.now)
+    reader = f"correction until {correction.last} by {moved_ms} before {now_ms}"
+    db.execute("INSERT OR REPLACE INTO place VALUES (?, ?)", (reader, correction.first - 1))
+
+
+def _correct_piece(db: sqlite3.Connection) -> bool:
+    """Corrects a piece, and notes in the same transaction that it is done; False if all is."""
+    sql = f"SELECT reader, number FROM place WHERE reader GLOB '{_TO_DO}' LIMIT 1"  # noqa: S608
+    if not (row := db.execute(sql).fetchone()):
+        return False
+    reader, done = row
+    try:
+        last, moved_ms, now_ms = map(int, reader.split()[2::2])
+    except ValueError:  # garbled
+        last, moved_ms, now_ms = done, 0, 0
+    upto = min(done + PIECE, last)
     db.execute(
-        "UPDATE journal SET at_ms = at_ms + ? WHERE number BETWEEN ? AND ? AND at_ms + ? <= ?",
-        (moved_ms, correction.first, correction.last, moved_ms, _ms(correction.now)),
+        "UPDATE journal SET at_ms = at_ms + ? WHERE number > ? AND number <= ? AND at_ms + ? <= ?",
+        (moved_ms, done, upto, moved_ms, now_ms),
     )
+    if upto < last:
+        db.execute("UPDATE place SET number = ? WHERE reader = ?", (upto, reader))
+    else:
+        db.execute("DELETE FROM place WHERE reader = ?", (reader,))
+    return True
 
 
 def _deleted(db: sqlite3.Connection, excess: int, too_old_ms: int) -> Iterable[int]:
