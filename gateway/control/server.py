@@ -104,7 +104,7 @@ async def _request(reader: asyncio.StreamReader) -> Any:
 async def _send_all(answers: AsyncGenerator[object, None], writer: asyncio.StreamWriter) -> None:
     async with contextlib.aclosing(answers):
         async for answer in answers:
-            await _send(writer, {"ok": answer})
+            await _send_text(writer, f'{{"ok": {await encoded(answer)}}}')
 
 
 async def _until_hangup(reader: asyncio.StreamReader, work: Coroutine[Any, Any, None]) -> None:
