@@ -51,6 +51,15 @@ def test_the_same_device_is_the_same_in_all_its_spellings() -> None:
     assert redactor.text("00-24-be-80-4f-f1") == "00-24-be-00-00-01"
 
 
+def test_however_many_addresses_there_are_each_has_a_stand_in_of_its_own() -> None:
+    redactor = Redactor()
+    found = {redactor.text(f"10.1.{n // 256}.{n % 256}") for n in range(2_000)}
+    assert len(found) == 2_000
+    assert not any(text.startswith("10.") for text in found)
+    assert redactor.text("10.1.0.7") == "192.0.2.8"
+    assert redactor.text("10.1.4.0") == redactor.text("10.1.4.0")
+
+
 def test_secrets_are_left_out_and_the_names_of_their_files_are_not() -> None:
     data = {
         "place": {"latitude": 47.37},

@@ -31,6 +31,11 @@ _JID = re.compile(r"([^\s\"'<>@/:,;()\[\]{}=]*)@([a-z0-9](?:[\w.-]*[a-z0-9])?)",
 _NAME = re.compile(r"[\w-]+(\.[\w-]+)+")
 _IPV4 = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w.])")
 _IPV6 = re.compile(r"(?<![\w:.])[0-9a-f]{0,4}(?::[0-9a-f]{0,4}){2,7}(?![\w:])", re.IGNORECASE)
+_DOCUMENTED, _DOCUMENTED_6 = (ipaddress.ip_address(a) for a in ("192.0.2.0", "2001:db8::"))
+_RESERVED = ipaddress.ip_address("240.0.0.0")
+"""What stand-ins of networks count from: nobody has these addresses. Documentation has but 256 of
+IPv4 in a row (RFC 5737); those reserved for ever are more than a report has octets."""
+
 _HOME = re.compile(r"/home/[^/\s\"']+")
 
 _VENDOR_OCTETS = 3
@@ -102,5 +107,5 @@ class Redactor:
         if address.is_loopback or address.is_unspecified:
             return found[0]
         number = len(self._stand_ins) + 1
-        stand_in = f"192.0.2.{number % 256}" if address.version == 4 else f"2001:db8::{number:x}"
-        return self._stand_ins.setdefault(str(address), stand_in)
+        base = _DOCUMENTED_6 if address.version == 6 else _DOCUMENTED if number < 256 else _RESERVED
+        return self._stand_ins.setdefault(str(address), str(base + number))
