@@ -155,7 +155,7 @@ class Service:
             self._restart_asked.clear()
             async with self._reloading:
                 told = await lineup.become(self._config.adapters, anew=True)
-            log.info("%s", "; ".join(told))
+            log.info("%s", "; ".join(told) or "there is no adapter to restart")
 
     async def _reload_when_asked(self, hub: Hub, lineup: Lineup, own: OwnDevice) -> None:
         while True:

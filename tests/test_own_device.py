@@ -1,5 +1,7 @@
 """The gateway's own objects: Device, Location, Connectivity Statistics, and its restart."""
 
+import socket
+
 import pytest
 
 from gateway.configuration.sections import GatewaySection
@@ -147,3 +149,18 @@ def test_a_client_restarts_the_adapters_of_the_running_daemon(daemon: Daemon) ->
     daemon.until(lambda: daemon.value("attic/3312/0/5850") == "0")  # the virtual device is new
     _, log = daemon.end()
     assert "sim is restarted" in log
+
+
+def test_a_restart_of_no_adapters_is_told(daemon: Daemon) -> None:
+    daemon.configure(CORE.replace("[gateway]", '[gateway]\nwritable = ["3/0/4"]'))
+    assert daemon.command("reload").returncode == 0
+    assert daemon.command("exec", "/3/0/4").stdout == "done\n"
+
+    def log() -> str:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(daemon.folder / "control.sock"))
+            connection.sendall(b'{"do": "diagnostics"}\n')
+            _, lines, *_ = connection.makefile()
+            return lines
+
+    daemon.until(lambda: "there is no adapter to restart" in log())
