@@ -146,6 +146,7 @@ class Coap:
             *(listener("coap", *parse_listen(text), socket.SOCK_DGRAM) for text in section.listen),
             *(listener("coap", *parse_listen(text), socket.SOCK_STREAM) for text in streams),
             *(finding for file in keys for finding in secret_file("coap", file)),
+            *(Finding(Severity.ERROR, "coap", text) for text in _faults(section.oscore)),
             *(
                 Finding(Severity.WARNING, "coap", f"multicast: there is no interface {name} now")
                 for name in section.multicast
@@ -235,6 +236,14 @@ def _contexts(folder: Path) -> Contexts:
     from adapters.coap.oscore import Contexts
 
     return Contexts(folder)
+
+
+def _faults(folder: Path | None) -> Iterable[str]:
+    if folder is None:
+        return ()
+    from adapters.coap.oscore import faults
+
+    return faults(folder)
 
 
 def _concerned(observers: Observers, event: Event) -> Iterable[Observer]:

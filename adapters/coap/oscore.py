@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from aiocoap import Message, error, oscore
 from filelock import Timeout
@@ -24,15 +26,39 @@ log = logging.getLogger(__name__)
 NEEDED = frozenset({"sender-id", "recipient-id", "secret"})
 """What a context must say, as text or as hexadecimal digits."""
 
+_FORMS: Mapping[str, Callable[[str], bytes]] = {
+    "hex": bytes.fromhex,
+    "ascii": lambda text: text.encode("ascii"),
+}
+"""How octets are written, by the end of their key."""
+
+
+class FaultyContext(AdapterError):
+    """A folder that holds no context; the text names it, and the remedy."""
+
+
+class _Context(oscore.FilesystemSecurityContext):  # type: ignore[misc]
+    """aiocoap's, which may also be given up before it has read all of its files."""
+
+    def __del__(self) -> None:
+        if hasattr(self, "sequence_number_persisted"):
+            super().__del__()
+
 
 class Contexts:
-    """The security contexts of all clients; AdapterError names the folder that cannot be used."""
+    """The security contexts of all clients; AdapterError names the folder that cannot be used.
+
+    A client whose own folder is faulty is told and left out.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self._contexts: dict[str, oscore.FilesystemSecurityContext] = {}
+        self._contexts: dict[str, _Context] = {}
         try:
-            for each in sorted(path for path in folder.iterdir() if path.is_dir()):
-                self._contexts[each.name] = _load(each)
+            for each in _folders(folder):
+                try:
+                    self._contexts[each.name] = _load(each)
+                except FaultyContext as fault:
+                    log.error("%s is left out: %s", each.name, fault)
         except OSError as problem:
             self.close()
             raise AdapterError(f"cannot use {folder}: {problem.strerror}") from None
@@ -74,7 +100,7 @@ class Contexts:
 
         return Unprotected(client, int(inner.code), options_of(inner), inner.payload, protect)
 
-    def _find(self, identity: object) -> tuple[str, oscore.FilesystemSecurityContext]:
+    def _find(self, identity: object) -> tuple[str, _Context]:
         for client, context in self._contexts.items():
             if context.get_oscore_context_for(identity):
                 return client, context
@@ -89,19 +115,60 @@ def _protected_part(datagram: Datagram) -> Message:
     return Message.decode(encode(replace(datagram, options=options)))
 
 
-def _load(folder: Path) -> oscore.FilesystemSecurityContext:
+def faults(folder: Path) -> Iterator[str]:
+    """A sentence for each client's folder that is faulty, without using it."""
+    for each in _folders(folder) if folder.is_dir() else ():
+        try:
+            _check(each)
+        except FaultyContext as fault:
+            yield str(fault)
+
+
+def _folders(folder: Path) -> Sequence[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir())
+
+
+def _load(folder: Path) -> _Context:
+    _check(folder)
     try:
-        if missing := NEEDED - _names(folder):
-            raise AdapterError(f"{folder} holds no OSCORE context: no {', '.join(sorted(missing))}")
-        return oscore.FilesystemSecurityContext(str(folder))
+        return _Context(str(folder))
     except Timeout:
         raise AdapterError(f"{folder} is in use by another program") from None
-    except (KeyError, ValueError) as problem:
-        raise AdapterError(f"{folder} holds no OSCORE context: {problem}") from None
+    except OSError as problem:
+        raise FaultyContext(f"cannot use {folder}: {problem.strerror}") from None
+    except (LookupError, ValueError, TypeError, AttributeError) as problem:
+        raise FaultyContext(
+            f"{folder} holds no OSCORE context that can be used: {problem}; "
+            "give the client a new one"
+        ) from None
 
 
-def _names(folder: Path) -> set[str]:
-    """What the files of a context say; aiocoap trips over its own feet where something lacks."""
-    files = (folder / "settings.json", folder / "secret.json")
-    names = [name for file in files if file.exists() for name in json.loads(file.read_text())]
-    return {name.removesuffix("_hex").removesuffix("_ascii") for name in names}
+def _check(folder: Path) -> None:
+    """FaultyContext where a file does not say what it must; aiocoap would trip over its feet."""
+    octets: dict[str, bytes] = {}
+    for file in (folder / "settings.json", folder / "secret.json"):
+        try:
+            for key, value in _entries(file):
+                name, _, form = key.rpartition("_")
+                if form in _FORMS:
+                    octets[name] = _FORMS[form](value)
+        except (ValueError, TypeError, AttributeError, RecursionError) as problem:
+            raise FaultyContext(
+                f"{file} is faulty: {problem}; docs/coap.md shows what is to stand there"
+            ) from None
+        except OSError as problem:
+            raise FaultyContext(f"cannot read {file}: {problem.strerror}") from None
+    if missing := NEEDED - octets.keys():
+        raise FaultyContext(
+            f"{folder} holds no OSCORE context: no {', '.join(sorted(missing))}; write them into "
+            "its settings.json as docs/coap.md shows, or take the folder away"
+        )
+
+
+def _entries(file: Path) -> Iterable[tuple[str, Any]]:
+    if not file.exists():
+        return ()
+    content = json.loads(file.read_text("utf-8"))
+    if not isinstance(content, dict):
+        raise TypeError("it holds no JSON object")
+    return content.items()

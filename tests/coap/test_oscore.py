@@ -10,15 +10,17 @@ from aiocoap.numbers.optionnumbers import OptionNumber
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from adapters.coap.adapter import Coap, CoapSection
 from adapters.coap.datagram import Datagram, Type, decode, encode
 from adapters.coap.messages import Code, Option, Refusal
 from adapters.coap.oscore import Contexts
 from adapters.coap.secured import Recovery
+from gateway.configuration.checks import Severity
 from gateway.errors import AdapterError
 from gateway.events import Write
 from gateway.model import Path
 from gateway.policy import DeviceRule
-from tests.coap.conftest import Serve
+from tests.coap.conftest import BUILTIN, Serve
 from tests.coap.network import GATEWAY, Network
 from tests.coap.peers import Peer, Served, content_format, option
 from tests.fakes import HubBench
@@ -221,10 +223,48 @@ async def test_nothing_is_done_while_counters_cannot_be_saved(keys: File, tmp_pa
     contexts.close()
 
 
-def test_a_folder_that_holds_no_context_is_named(tmp_path: File) -> None:
-    (tmp_path / "keys" / "phone").mkdir(parents=True)
-    with pytest.raises(AdapterError, match="context: no recipient-id, secret, sender-id"):
-        Contexts(tmp_path / "keys")
+FAULTY = {
+    "nothing": (None, "no recipient-id, secret, sender-id"),
+    "no JSON": ("{", "settings.json is faulty"),
+    "no object": ('["sender-id_hex"]', "settings.json is faulty: it holds no JSON object"),
+    "a text": ('"sender-id_hex recipient-id_hex secret_hex"', "it holds no JSON object"),
+    "no text": ('{"sender-id_hex": 5}', "settings.json is faulty"),
+    "no digits": ('{"sender-id_hex": "0g"}', "settings.json is faulty"),
+    "a key lacks": ('{"sender-id_hex": "01", "secret_hex": "02"}', "no recipient-id; write"),
+    "no octets": ('{"sender-id": "01", "recipient-id": "02", "secret": "03"}', "no recipient-id"),
+}
+
+
+@pytest.mark.parametrize(("settings", "told"), FAULTY.values(), ids=FAULTY.keys())
+async def test_a_faulty_context_is_told_and_the_others_serve(
+    keys: File, settings: str | None, told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (keys / "tablet").mkdir()
+    if settings is not None:
+        (keys / "tablet" / "settings.json").write_text(settings)
+    contexts = Contexts(keys)
+    contexts.close()
+    (line,) = caplog.messages
+    assert line.startswith("tablet is left out")
+    assert told in line
+    findings = await Coap.check(CoapSection(listen=("127.0.0.1:0",), oscore=keys), BUILTIN)
+    assert [told in f.text for f in findings if f.severity is Severity.ERROR] == [True]
+
+
+def test_a_context_with_garbled_counters_is_told_and_the_others_serve(
+    keys: File, tmp_path: File, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_context(keys / "tablet", "01", "03")
+    (keys / "tablet" / "sequence.json").write_bytes(bytes(30))
+    phone = oscore.FilesystemSecurityContext(str(write_context(tmp_path / "phone", "02", "01")))
+    request, _ = phone.protect(Message(code=Code.GET, uri_path=["light"]))
+    contexts = Contexts(keys)
+    assert "tablet is left out" in caplog.text
+    assert contexts.take(decode(encode(as_datagram(request)))).client == "phone"
+    contexts.close()
+
+
+def test_a_folder_of_contexts_that_is_not_there_is_named(tmp_path: File) -> None:
     with pytest.raises(AdapterError, match="absent: No such file"):
         Contexts(tmp_path / "absent")
 
