@@ -34,8 +34,9 @@ LEISURE_S = 5.0
 WAITING = 64
 """Answers that wait for their moment; further ones are not given."""
 
-LOOK_S = 60.0
-"""How often to look whether the interface has come, gone, or become another one."""
+LOOK_S = 10.0
+"""How often to look whether the interface has come, gone, or become another one, and to try again
+what it did not allow: at boot it may be there before it is up."""
 
 
 class Discovery:
@@ -49,9 +50,10 @@ class Discovery:
         self._server = server
         self._port = port
         self._loop = asyncio.get_running_loop()
-        self._groups: list[GroupSocket] = []
+        self._groups: dict[UdpSocket, GroupSocket] = {}
         self._waiting: dict[Peer, asyncio.TimerHandle] = {}
-        self._index = -1
+        self._index = 0
+        self._told = ""
         self._look()
 
     async def keep_joined(self) -> None:
@@ -71,24 +73,34 @@ class Discovery:
         index = _index(self._interface)
         if index != self._index:
             self._leave()
-            self._join(index)
             self._index = index
+        problem = self._join(index) if index else "there is no such interface now"
+        heard = ", ".join(group.name for group in self._groups.values())
+        self._tell(f"{heard or 'not possible now'}{problem and f' ({problem})'}", problem)
 
-    def _join(self, index: int) -> None:
-        for listener in self._listeners if index else ():
-            try:
-                group = GroupSocket(listener, index)
-            except OSError as error:
-                reason = error.strerror
-                log.warning("no multicast discovery on %s: %s", self._interface, reason)
+    def _join(self, index: int) -> str:
+        """Joins where it has not yet; says why it could not."""
+        problem = ""
+        for listener in self._listeners:
+            if listener in self._groups:
                 continue
-            self._groups.append(group)
-            self._loop.add_reader(group.fileno(), self._readable, group)
-        found = ", ".join(group.name for group in self._groups)
-        log.info("multicast discovery on %s: %s", self._interface, found or "not possible now")
+            try:
+                group = self._groups[listener] = GroupSocket(listener, index)
+            except OSError as error:
+                problem = error.strerror or str(error)
+            else:
+                self._loop.add_reader(group.fileno(), self._readable, group)
+        return problem
+
+    def _tell(self, state: str, problem: str) -> None:
+        """Logs how it is, once until that is otherwise."""
+        if state != self._told:
+            self._told = state
+            level = logging.WARNING if problem else logging.INFO
+            log.log(level, "multicast discovery on %s: %s", self._interface, state)
 
     def _leave(self) -> None:
-        for group in self._groups:
+        for group in self._groups.values():
             self._loop.remove_reader(group.fileno())
             group.close()
         self._groups.clear()

@@ -1,6 +1,8 @@
 """Being found by multicast: two machines on a cable (RFC 7252 8)."""
 
 import asyncio
+import errno
+import os
 import socket
 import struct
 from collections.abc import Iterator
@@ -13,7 +15,7 @@ from adapters.coap.adapter import Coap, CoapSection
 from adapters.coap.datagram import Datagram, Type, decode, encode
 from adapters.coap.messages import Code, Option
 from adapters.coap.multicast import understood
-from adapters.coap.udp import ALL_NODES, ALL_NODES_6
+from adapters.coap.udp import ALL_NODES, ALL_NODES_6, GroupSocket, UdpSocket
 from tests.coap.conftest import BUILTIN, Serve
 from tests.coap.network import CLIENT, CLIENT_LINK, GATEWAY, GATEWAY_6, GATEWAY_LINK, Network
 from tests.coap.peers import PATIENCE_S, coap_client, option
@@ -182,6 +184,47 @@ async def test_repetitions_and_crowds_get_no_more_than_one_answer_each_and_a_bou
         with pytest.raises(BlockingIOError):
             asker.socket.recv(2048)
         asker.socket.close()
+
+
+@pytest.mark.usefixtures("at_once")
+async def test_an_interface_that_is_not_ready_at_boot_is_tried_again_and_told_once(
+    network: Network,
+    serve: Serve,
+    asker: Asker,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    refusals = iter(range(6))
+
+    def socket_of(listener: UdpSocket, index: int) -> GroupSocket:
+        if next(refusals, None) is not None:
+            raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+        with network.gateway.inside():
+            return GroupSocket(listener, index)
+
+    caplog.set_level("INFO", "adapters.coap.multicast")
+    monkeypatch.setattr(multicast, "GroupSocket", socket_of)
+    monkeypatch.setattr(multicast, "LOOK_S", 0.01)
+    monkeypatch.setattr(multicast, "_index", {GATEWAY_LINK: index_of(network)}.__getitem__)
+    with network.gateway.inside():
+        await serve(listen=("0.0.0.0:5683", "[::]:5683"), multicast=(GATEWAY_LINK,))
+
+    def told() -> list[str]:
+        return [r.getMessage() for r in caplog.records if r.name == multicast.__name__]
+
+    async with asyncio.timeout(PATIENCE_S):
+        while len(told()) < 2:
+            await asyncio.sleep(0.01)
+    asker.ask(ask(FILTER))
+    assert (await asker.receive())[0].code == Code.CONTENT
+    failed, joined = told()
+    assert failed.endswith(f"on {GATEWAY_LINK}: not possible now (No such device)")
+    assert joined.endswith(f"on {GATEWAY_LINK}: {ALL_NODES}:5683, [{ALL_NODES_6}]:5683")
+
+
+def index_of(network: Network) -> int:
+    with network.gateway.inside():
+        return socket.if_nametoindex(GATEWAY_LINK)
 
 
 @pytest.mark.usefixtures("at_once")
