@@ -51,7 +51,9 @@ SEEN_EVERY = 5
 
 Key = tuple[str] | tuple[str, DeviceId] | tuple[str, DeviceId, Path]
 
-OVERVIEW, STRANGERS, LOG, COMPLETE = ("overview",), ("strangers",), ("log",), ("complete",)
+OVERVIEW, STRANGERS, LOG = ("overview",), ("strangers",), ("log",)
+RESET, COMPLETE = ("reset",), ("complete",)
+"""Around everything: what a page has that was not in between is gone."""
 
 
 class Browser:
@@ -68,6 +70,11 @@ class Browser:
         self._pending.update(dict.fromkeys(keys))
         if self._pending:
             self._noted.set()
+
+    def begin_anew(self, everything: Iterable[Key]) -> None:
+        """What was told may be wrong: all is to be told again."""
+        self._pending.clear()
+        self.note((RESET, *everything))
 
     async def keys(self) -> list[Key]:
         """Waits until there is something to tell; gives some of it, the oldest first."""
@@ -90,6 +97,7 @@ class Feed:
         self._lines: dict[DeviceId, bytes] = {}
         self._seen: dict[DeviceId, float | None] = {}
         self._looked: dict[Key, object] = {}
+        self._lost = port.outbox.dropped
         self._pen = asyncio.Lock()
 
     def __len__(self) -> int:
@@ -103,6 +111,7 @@ class Feed:
         """Takes what the hub tells, until cancelled."""
         while True:
             events = [await self._port.outbox.take(), *self._port.outbox.take_all()]
+            self._heed_losses()
             self._renew(dict.fromkeys(event.device for event in events))
             shown = {browser.shows for browser in self._browsers}
             events = [event for event in events if event.device in shown]
@@ -193,10 +202,21 @@ class Feed:
                 lines = self._port.log_since(browser.log_number)
                 browser.log_number = lines[-1].number if lines else browser.log_number
                 return _event("log", views.log_view(lines)) if lines else b""
+            case ("reset",):
+                browser.log_number = 0
+                return _event("reset", None)
             case ("complete",):
                 return _event("complete", None)
             case _:
                 return _event(key[0], self._state(key))
+
+    def _heed_losses(self) -> None:
+        """What the outbox has dropped is not known: all pages begin anew."""
+        if self._lost != self._port.outbox.dropped:
+            self._lost = self._port.outbox.dropped
+            self._lines.clear()
+            for browser in self._browsers:
+                browser.begin_anew(self._everything(browser))
 
     def _renew(self, devices: Iterable[DeviceId]) -> None:
         """Has the lines of these devices told anew."""

@@ -1,5 +1,6 @@
 """What open pages are told, by a daemon whose devices measure twenty times a second."""
 
+import asyncio
 import contextlib
 import http.client
 import json
@@ -7,10 +8,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from aiohttp import ClientResponse, web
+from aiohttp.test_utils import TestClient, TestServer
 
-from adapters.status.feed import AT_ONCE, MAX_BROWSERS, Browser
-from gateway.model import DeviceId
+from adapters.status.feed import AT_ONCE, MAX_BROWSERS, Browser, Feed
+from gateway.model import GATEWAY, DeviceId, Path
+from gateway.ports import Outbox
 from tests.daemon import DEADLINE_S
+from tests.fakes import METER, STATION, HubBench
 from tests.status.conftest import ATTIC, Page
 
 
@@ -104,6 +109,46 @@ async def test_what_a_slow_page_must_be_told_is_one_key_a_device() -> None:
         browser.note(("device", DeviceId(f"sim:{number:016x}")) for number in range(40))
     assert len(await browser.keys()) == AT_ONCE
     assert len(await browser.keys()) == 40 - AT_ONCE
+
+
+async def test_a_page_begins_anew_where_events_were_dropped_and_shows_no_device_that_is_gone(
+    bench: HubBench,
+) -> None:
+    bench.join(STATION)
+    bench.join(METER)
+    slot = bench.north
+    slot.outbox.take_all()
+    bench.hub.outboxes[:] = [outbox] = [Outbox(limit=2)]
+    slot.outbox = outbox
+    feed = Feed(slot, may_act=lambda: False)
+    app = web.Application()
+    app.add_routes(feed.routes())
+    async with asyncio.timeout(DEADLINE_S), TestClient(TestServer(app)) as client:
+        answer = await client.get("/api/events")
+        assert await devices_until_complete(answer) == {STATION, METER}
+        bench.hub.forget(METER)
+        for reason in ("x", "y"):  # more than the outbox holds: nobody is told that it is gone
+            bench.south.online(STATION, reason)
+            bench.say({Path(3303, 0, 5700): 20.5, Path(3303, 0, 5701): "Cel"})
+        assert outbox.dropped
+        absorbing = asyncio.create_task(feed.absorb())
+        assert await devices_until_complete(answer) == {STATION}
+        absorbing.cancel()
+        answer.close()
+
+
+async def devices_until_complete(answer: ClientResponse) -> set[str]:
+    """The devices that a page has been told of between a reset and the end of everything."""
+    found: set[str] = set()
+    name = ""
+    while (line := (await answer.content.readline()).decode()) != "event: complete\n":
+        field, _, text = line.rstrip("\n").partition(": ")
+        name = text if field == "event" else name
+        if field == "event" and name == "reset":
+            found.clear()
+        if field == "data" and name == "device":
+            found.add(json.loads(text)["id"])
+    return found - {GATEWAY}
 
 
 def _accepted(page: Page) -> bool:
