@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import http
+import logging
 import socket
 from contextlib import suppress
 
@@ -25,6 +26,11 @@ PATH = "/.well-known/coap"
 
 MAX_WAITING = MAX_BACKLOG // frames.MAX_MESSAGE
 """Messages that wait for a client who reads too slowly; then it is cut off."""
+
+LIBRARY = logging.getLogger("websockets.server.coap")
+LIBRARY.addFilter(lambda record: record.msg != "opening handshake failed")
+"""What versions 14 and 15 log, with a traceback, for each who connects and hangs up: peers set the
+pace of it."""
 
 CLOSE_S = 2.0
 """How long a client may take to close; a stop does not wait longer."""
@@ -55,6 +61,7 @@ class WebSocket:
             max_queue=4,
             compression=None,
             close_timeout=CLOSE_S,
+            logger=LIBRARY,
         ):
             await self.streams.keep_clean()
 

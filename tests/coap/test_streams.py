@@ -253,8 +253,11 @@ async def test_there_is_room_for_so_many_clients(
         assert (await one.receive()).code == Code.CONTENT
 
 
-async def test_who_has_not_asked_for_a_websocket_yet_takes_room_too(
-    web: Served, home: HubBench, monkeypatch: pytest.MonkeyPatch
+async def test_who_has_not_asked_for_a_websocket_yet_takes_room_too_and_leaves_no_traceback(
+    web: Served,
+    home: HubBench,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(streams, "MAX_CLIENTS", 1)
     _, silent = await asyncio.open_connection("127.0.0.1", web.ports[1])
@@ -273,6 +276,7 @@ async def test_who_has_not_asked_for_a_websocket_yet_takes_room_too(
                 async with connect(base, subprotocols=["coap"]) as one:  # type: ignore[list-item]
                     assert frames.decode_web(bytes(await one.recv())).code == CSM  # type: ignore[arg-type]
                     break
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 async def test_who_says_nothing_is_not_kept(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
