@@ -11,14 +11,17 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from adapters.sim.demo import _answers
 from tests.xmpp.conftest import PASSWORDS, peer_of
 
 DEADLINE_S = 60.0
@@ -30,6 +33,7 @@ class Demo:
 
     process: subprocess.Popen[str]
     lines: dict[str, list[str]] = field(default_factory=dict)
+    printed: list[str] = field(default_factory=list)
 
     def command(self, heading: str) -> str:
         (found,) = (lines[0] for text, lines in self.lines.items() if heading in text)
@@ -55,9 +59,8 @@ def running_demo(*more: str, path: str | None = None) -> Iterator[Demo]:
     )
     demo, heading = Demo(process), ""
     assert process.stdout
-    printed: list[str] = []
     for line in process.stdout:
-        printed.append(line)
+        demo.printed.append(line)
         if line.startswith("    "):
             demo.lines.setdefault(heading, []).append(line.strip())
         elif line.startswith("  "):
@@ -65,7 +68,7 @@ def running_demo(*more: str, path: str | None = None) -> Iterator[Demo]:
         elif line.startswith("A line a change"):
             break
     else:
-        pytest.fail("the demo ended: " + "".join(printed))
+        pytest.fail("the demo ended: " + "".join(demo.printed))
     try:
         yield demo
     finally:
@@ -133,6 +136,26 @@ def test_the_command_line_shows_who_is_bridged(demo: Demo) -> None:
     shown = demo.paste(demo.command("Who is bridged"))
     assert re.search("weather +Weather station +online", shown)
     assert re.search("lamp +Lamp, two hops away +online .* 2 hops", shown)
+
+
+def test_the_log_is_on_the_status_page_and_not_in_the_terminal(demo: Demo) -> None:
+    (uri,) = (u for line in demo.printed for u in re.findall(r"http://[^/ ]+/", line))
+    with urllib.request.urlopen(f"{uri}api/events", timeout=DEADLINE_S) as events:
+        deadline = time.monotonic() + DEADLINE_S
+        in_time = takewhile(lambda _: time.monotonic() < deadline, events)
+        assert any(b"joins as" in line for line in in_time)
+    assert not [line for line in demo.printed if "joins as" in line]
+
+
+async def test_a_line_of_the_daemon_may_be_long(tmp_path: Path) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.write(json.dumps({"ok": "x" * 300_000}).encode() + b"\n")
+        writer.close()
+
+    async with await asyncio.start_unix_server(serve, tmp_path / "socket"):
+        answers = [answer async for answer in _answers(tmp_path / "socket", {"do": "watch"})]
+    assert [len(answer) for answer in answers] == [300_000]
 
 
 def test_a_subscriber_sees_values_over_xmpp(demo: Demo) -> None:

@@ -26,8 +26,13 @@ from adapters.sim.mesh_demo import demo_mesh
 from adapters.sim.prosody import ThrowawayProsody
 from gateway.errors import AdapterError
 
+_INFORMATIVE = b" INFO    "
+
 START_TIMEOUT_S = 60.0
 """Connecting to three virtual devices takes about three seconds, on a slow box some more."""
+
+LONGEST_LINE = 2**24
+"""Octets in one line of the daemon: all resources of a device are 1,000 of a few kilobytes."""
 
 STOP_TIMEOUT_S = 8.0
 """The daemon ends within five."""
@@ -120,7 +125,10 @@ async def _daemon(folder: Path) -> AsyncIterator[None]:
         *(sys.executable, "-m", "gateway", "run"),
         *("--config", folder / "gateway.toml", "--state", folder / "state"),
         process_group=0,
+        stderr=asyncio.subprocess.PIPE,
+        limit=LONGEST_LINE,
     )
+    telling = asyncio.create_task(_tell(daemon.stderr))
     try:
         yield
     finally:
@@ -131,6 +139,15 @@ async def _daemon(folder: Path) -> AsyncIterator[None]:
         except TimeoutError:
             daemon.kill()
             await daemon.wait()
+        await telling
+
+
+async def _tell(log: asyncio.StreamReader | None) -> None:
+    """Prints what the daemon logs, but what is only informative: its status page shows that."""
+    assert log is not None  # noqa: S101  (it is a pipe)
+    async for line in log:
+        if _INFORMATIVE not in line:
+            click.echo(line, nl=False, err=True)
 
 
 async def _show(folder: Path, devices: Sequence[Listed], lines: str) -> None:
@@ -161,7 +178,7 @@ async def _until_bridged(control: Path, device: Listed) -> None:
 
 
 async def _answers(control: Path, request: Mapping[str, object]) -> AsyncIterator[Any]:
-    reader, writer = await asyncio.open_unix_connection(control)
+    reader, writer = await asyncio.open_unix_connection(control, limit=LONGEST_LINE)
     try:
         writer.write(json.dumps(request).encode() + b"\n")
         while line := await reader.readline():

@@ -87,7 +87,7 @@ def write(
     server: ThrowawayProsody | None,
 ) -> None:
     """Writes the configuration (and the password that it names) into the folder."""
-    lines = ["[gateway]", f'socket = "{folder / SOCKET}"', 'log = "warning"']
+    lines = ["[gateway]", f'socket = "{folder / SOCKET}"']
     lines += ["[sim]"] if THERMOMETER in devices else ["[ble]", f'sleepy = ["{REMOTE.id}"]']
     lines += ["[lowpan]", f'radio = "spinel+hdlc://{radio}"', 'poll = "10s"']
     lines += _listeners(ports)
@@ -118,7 +118,7 @@ def write_replay(folder: Path, file: Path, ports: Ports) -> Sequence[Listed]:
     registry = Registry.builtin()
     load_folder(objects, registry)
     devices = {device.id: device for device in bundle.devices(file, registry)}
-    lines = ["[gateway]", f'socket = "{folder / SOCKET}"', 'log = "warning"']
+    lines = ["[gateway]", f'socket = "{folder / SOCKET}"']
     lines += [f'definitions = "{objects}"', "[sim]", f"replay = {_quoted(str(file.absolute()))}"]
     lines += [*_listeners(ports)]
     for device in devices.values():
