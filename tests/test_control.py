@@ -181,6 +181,7 @@ async def test_others_have_their_turn_while_a_long_answer_is_encoded() -> None:
     task.cancel()
     assert json.loads(text) == answer
     assert turns >= 9
+    assert json.loads(await encoded({11: {"dbm": -90}})) == {"11": {"dbm": -90}}
 
 
 async def test_too_many_clients_at_once_are_told_so_and_others_later_served(

@@ -148,7 +148,7 @@ async def encoded(value: object) -> str:
     """A value as JSON, long lists in pieces: the encoder lets nobody else have a turn."""
     match value:
         case Mapping():
-            inner = [f"{json.dumps(k)}: {await encoded(v)}" for k, v in value.items()]
+            inner = [f"{json.dumps(str(k))}: {await encoded(v)}" for k, v in value.items()]
             return f"{{{', '.join(inner)}}}"
         case list() if len(value) > AT_ONCE:
             pieces: list[str] = []
