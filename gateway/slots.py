@@ -104,8 +104,7 @@ class SouthSlot(Slot):
 
     def stopped(self, reason: str) -> None:
         """The adapter is gone, so none of its devices can be reached."""
-        for device in self.devices():
-            self._hub.attendance.away(device.id, reason)
+        self._hub.attendance.all_away(self.devices(), self.name, reason)
 
 
 class NorthSlot(Slot):

@@ -12,7 +12,7 @@ from gateway.hub import Hub
 from gateway.model import GATEWAY, Path
 from gateway.policy import DeviceRule, Patience, Rules
 from gateway.storage.state import StateDatabase
-from tests.fakes import REMEMBERED, STATION, Clock, HubBench, restarted
+from tests.fakes import METER, REMEMBERED, STATION, Clock, HubBench, restarted
 
 TEMPERATURE = Path(3303, 0, 5700)
 HOUR, DAY = 3_600.0, 86_400.0
@@ -221,6 +221,25 @@ def test_what_was_learned_goes_to_disk_now_and_then_and_again_where_it_could_not
     assert attendance.take_learned() is None
     attendance.keep_learned()  # the disk was full
     assert attendance.take_learned() == learned
+
+
+def test_devices_that_go_with_their_adapter_are_offline_and_one_line(
+    bench: HubBench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.join(STATION)
+    bench.join(METER)
+    bench.south.online(METER, "connected")
+    for device in (STATION, METER):
+        bench.say({TEMPERATURE: 20.0}, device)
+    caplog.clear()
+    caplog.set_level("INFO")
+    for _ in range(2):
+        bench.south.stopped("the adapter ble is not running")
+    known = [bench.north.device_by_id(device) for device in (STATION, METER)]
+    assert {d and (d.availability.state, d.availability.reason) for d in known} == {
+        (State.OFFLINE, "the adapter ble is not running")
+    }
+    assert caplog.messages == ["2 devices of ble are offline: the adapter ble is not running"]
 
 
 def test_a_jump_of_the_wall_clock_changes_no_state(bench: HubBench) -> None:

@@ -42,6 +42,10 @@ DAY_S = 600.0
 """A virtual day: ten minutes from warm to cold and back, so that a watcher sees it move."""
 
 
+AT_ONCE = 20
+"""Devices that report in one go: some milliseconds, in which others wait."""
+
+
 class SimSection(Section):
     """Virtual devices, to try the gateway without a radio. They must be listed or admitted."""
 
@@ -126,7 +130,9 @@ class Sim:
         number = len(self._devices)
         self._port.status(f"running with {number} virtual device{'' if number == 1 else 's'}")
         while True:
-            for device in self._devices.values():
+            for number, device in enumerate(self._devices.values()):
+                if number % AT_ONCE == 0:
+                    await asyncio.sleep(0)  # others have their turn
                 if self._port.seen(Sighting(device.id, device.name)):
                     device.report(self._port)
             await asyncio.sleep(self._config.interval)

@@ -105,6 +105,16 @@ class Attendance:
             self._of(device).is_attended = False
             self._become(known, State.OFFLINE, reason)
 
+    def all_away(self, devices: Sequence[Device], adapter: str, reason: str) -> None:
+        """These devices are offline with their adapter; that is one line in the log."""
+        gone = 0
+        for known in devices:
+            gone += known.availability.state is not State.OFFLINE
+            self._of(known.id).is_attended = False
+            self._become(known, State.OFFLINE, reason, level=logging.DEBUG)
+        if gone:
+            log.info("%d devices of %s are offline: %s", gone, adapter, reason)
+
     # --- the clock --------------------------------------------------------------------------------
 
     def tick(self) -> None:
@@ -205,10 +215,12 @@ class Attendance:
         self._seen.add(known.id)
         return replace(known, last_seen=self._wall())
 
-    def _become(self, known: Device, state: State, reason: str) -> None:
+    def _become(
+        self, known: Device, state: State, reason: str, *, level: int = logging.INFO
+    ) -> None:
         before = known.availability
         if before.state is not state:
-            log.info("%s (%s) is %s: %s", known.id, known.prefix, state.value, reason)
+            log.log(level, "%s (%s) is %s: %s", known.id, known.prefix, state.value, reason)
             now = Availability(state, reason, self._wall())
         else:
             now = replace(before, reason=reason)
