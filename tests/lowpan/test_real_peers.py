@@ -1,6 +1,5 @@
 """The stack with programs of other projects, where they are at hand; `real_peers` says how."""
 
-from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 
@@ -117,6 +116,5 @@ async def test_two_openthread_rcps_carry_secured_frames_and_measure_energy(tmp_p
                     heard = back.receive((await soon(far.frames)).psdu, monotonic())
                     assert isinstance(heard, Received)
                     assert (heard.payload, heard.security_level) == (bytes(size), 5)
-                await receiver.configure(replace(SETTINGS, channel=CHANNEL - 1))
-                lost = out.data(receiver.info.eui64, b"nobody there")
+                lost = out.data(bytes.fromhex("0200000000009999"), b"nobody there")
                 assert await sender.send(lost) is TxResult.NO_ACK

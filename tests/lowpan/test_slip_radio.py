@@ -269,7 +269,6 @@ async def test_another_address_in_the_same_place_ends_the_radio(
     [
         (RadioSettings(15, 1, eui64=unhex("0200000000009999")), "cannot be given another"),
         (RadioSettings(15, 1, short_address=1), "cannot be given a short address"),
-        (RadioSettings(15, 1, promiscuous=True), "cannot listen to everything"),
     ],
 )
 async def test_what_a_slip_radio_cannot_do_is_said(

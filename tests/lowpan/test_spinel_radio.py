@@ -1,7 +1,6 @@
 """An RCP behind a pty: the gateway's radio through good and bad days."""
 
 import asyncio
-import dataclasses
 
 import pytest
 
@@ -129,45 +128,6 @@ async def test_who_waits_for_a_frame_is_told_when_the_radio_is_closed(
             while not air.frames:
                 await asyncio.sleep(0)
     assert await asyncio.gather(*sends) == [TxResult.DOWN] * 2
-
-
-async def test_settings_change_while_the_radio_runs_and_stay_after_a_reset(
-    rcp: VirtualRcp, listener: Listener
-) -> None:
-    async with running(address(rcp), listener) as radio:
-        await radio.configure(dataclasses.replace(SETTINGS, channel=15, promiscuous=True))
-        assert rcp.settings[Id.PHY_CHAN] == b"\x0f"
-        assert rcp.deliver(BROADCAST_IN[:3] + b"\x99\x99" + BROADCAST_IN[5:]) is None
-        assert (await soon(listener.frames)).channel == 15
-        rcp.reset()
-        await soon(listener.ups)
-        assert rcp.settings[Id.PHY_CHAN] == b"\x0f"
-        assert rcp.settings[Id.PROMISCUOUS] == b"\x02"
-
-
-async def test_a_setting_that_the_radio_refuses_is_not_kept(
-    rcp: VirtualRcp, listener: Listener
-) -> None:
-    async with running(address(rcp), listener) as radio:
-        del rcp.settings[Id.PHY_TX_POWER]
-        with pytest.raises(RadioError, match="refuses SET PHY_TX_POWER"):
-            await radio.configure(dataclasses.replace(SETTINGS, tx_power_dbm=8))
-        rcp.reset()
-        await soon(listener.ups)
-        assert rcp.settings[Id.PHY_TX_POWER] == b"\0"
-
-
-async def test_settings_can_change_while_the_radio_is_away(
-    rcp: VirtualRcp, listener: Listener
-) -> None:
-    async with running(address(rcp), listener) as radio:
-        rcp.unplug()
-        await soon(listener.downs)
-        with pytest.raises(RadioError, match=r"was lost|plugged in"):
-            await radio.configure(dataclasses.replace(SETTINGS, channel=20))
-        rcp.plug()
-        await soon(listener.ups)
-        assert rcp.settings[Id.PHY_CHAN] == b"\x14"
 
 
 async def test_a_restart_of_the_firmware_is_noticed_and_undone(

@@ -1,7 +1,6 @@
 """ZEP: the datagrams of RIOT's native nodes, and a radio made of them."""
 
 import asyncio
-import dataclasses
 import socket
 from collections.abc import AsyncIterator
 
@@ -17,7 +16,6 @@ from tests.lowpan.radio_bench import (
     BROADCAST_IN,
     BROADCAST_OUT,
     DEADLINE_S,
-    SETTINGS,
     UNICAST_IN,
     UNICAST_OUT,
     Listener,
@@ -151,21 +149,6 @@ async def test_what_is_not_for_us_or_on_our_channel_is_not_heard(
         assert (await soon(listener.frames)).psdu == BROADCAST_IN
         assert listener.frames.empty()
         assert listener.faults == ["undecodable"]
-
-
-async def test_everything_is_heard_and_nothing_acknowledged_in_promiscuous_mode(
-    node: Node, listener: Listener
-) -> None:
-    settings = dataclasses.replace(SETTINGS, promiscuous=True)
-    async with running(f"zep://[::1]:{node.port}", listener, settings) as radio:
-        await radio.send(BROADCAST_OUT)
-        await soon(node.frames)
-        other = UNICAST_IN[:5] + b"\x99" + UNICAST_IN[6:]
-        node.send(other)
-        assert (await soon(listener.frames)).psdu == other
-        node.send(UNICAST_IN)
-        assert (await soon(listener.frames)).psdu == UNICAST_IN
-        assert node.frames.empty()
 
 
 async def test_frames_are_repeated_until_acknowledged(node: Node, listener: Listener) -> None:

@@ -36,8 +36,6 @@ class RadioSettings:
     eui64: bytes | None = None
     short_address: int = NO_SHORT_ADDRESS
     tx_power_dbm: int | None = None
-    promiscuous: bool = False
-    """Receive every frame on the channel and acknowledge none: for surveys only."""
 
     def __post_init__(self) -> None:
         if self.channel not in CHANNELS:
@@ -134,12 +132,6 @@ class Radio(Protocol):
     async def send(self, psdu: bytes) -> TxResult:
         """Sends one frame with CSMA, acknowledgement and repetitions; frames go out in order."""
 
-    async def configure(self, settings: RadioSettings) -> None:
-        """Changes the settings, now and after each reopening.
-
-        Raises RadioError if the radio is down (then they hold from its return on) or refuses.
-        """
-
     async def set_pending(self, address: bytes, pending: bool) -> None:
         """Whether acknowledgements tell this sleepy neighbour that a frame waits for it.
 
@@ -185,9 +177,6 @@ class Connection(Protocol):
 
     async def transmit(self, psdu: bytes) -> TxResult:
         """Sends one frame; raises RadioError if the radio fails over it."""
-
-    async def configure(self, settings: RadioSettings) -> None:
-        """Applies the settings."""
 
     async def set_pending(self, address: bytes, pending: bool) -> None:
         """Adds to or removes from the source match table, where there is one."""

@@ -18,8 +18,7 @@ OLDEST_RCP_API = 4
 HOST_API = 11
 """The newest RCP interface that this host was held against."""
 
-_ON = b"\x01"
-_PROMISCUOUS_FULL = 2
+_ON, _OFF = b"\x01", b"\x00"
 
 T = TypeVar("T")
 
@@ -60,7 +59,7 @@ def bring_up(settings: RadioSettings) -> Procedure[RadioInfo]:
     yield _set(Property.MAC_15_4_PANID, settings.pan_id.to_bytes(2, "little"))
     yield _set(Property.MAC_15_4_LADDR, eui64)
     yield _set(Property.MAC_15_4_SADDR, settings.short_address.to_bytes(2, "little"))
-    yield _set(Property.MAC_PROMISCUOUS_MODE, _promiscuous_mode(settings))
+    yield _set(Property.MAC_PROMISCUOUS_MODE, _OFF)
     # While source matching is off, every acknowledgement says that a frame waits, and sleepy
     # neighbours stay awake for nothing. Firmware without it cannot do better.
     yield from _tolerated(_set(Property.SRC_MATCH_ENABLED, _ON))
@@ -68,22 +67,6 @@ def bring_up(settings: RadioSettings) -> Procedure[RadioInfo]:
         yield _set(Property.PHY_TX_POWER, _octet(settings.tx_power_dbm))
     yield _set(Property.MAC_RAW_STREAM_ENABLED, _ON)
     return RadioInfo(eui64, firmware)
-
-
-def reconfigure(old: RadioSettings, new: RadioSettings, eui64: bytes) -> Procedure[None]:
-    """Changes what differs while the RCP runs."""
-    if new.channel != old.channel:
-        yield _set(Property.PHY_CHAN, bytes((new.channel,)))
-    if new.pan_id != old.pan_id:
-        yield _set(Property.MAC_15_4_PANID, new.pan_id.to_bytes(2, "little"))
-    if (new.eui64 or eui64) != eui64:
-        yield _set(Property.MAC_15_4_LADDR, new.eui64 or eui64)
-    if new.short_address != old.short_address:
-        yield _set(Property.MAC_15_4_SADDR, new.short_address.to_bytes(2, "little"))
-    if new.promiscuous != old.promiscuous:
-        yield _set(Property.MAC_PROMISCUOUS_MODE, _promiscuous_mode(new))
-    if new.tx_power_dbm is not None and new.tx_power_dbm != old.tx_power_dbm:
-        yield _set(Property.PHY_TX_POWER, _octet(new.tx_power_dbm))
 
 
 def source_match(address: bytes, pending: bool) -> Procedure[None]:
@@ -125,10 +108,6 @@ def _check_firmware() -> Procedure[str]:
         if (wanted := Fields((yield request)).packed()) > HOST_API:
             raise RadioError(f"the RCP wants a host of interface {wanted}, this one has {HOST_API}")
     return firmware
-
-
-def _promiscuous_mode(settings: RadioSettings) -> bytes:
-    return bytes((_PROMISCUOUS_FULL if settings.promiscuous else 0,))
 
 
 def _octet(value: int) -> bytes:

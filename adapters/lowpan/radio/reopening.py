@@ -138,19 +138,6 @@ class ReopeningRadio:
         except RadioError:
             return TxResult.DOWN
 
-    async def configure(self, settings: RadioSettings) -> None:
-        eui64 = settings.eui64 or (self.info.eui64 if self.info else None)
-        before, pinned = self._settings, replace(settings, eui64=eui64)
-        self._settings = pinned
-        try:
-            await self._ask(lambda connection: connection.configure(pinned))
-        except RadioError:
-            if self.is_up:  # refused, and it would be again after reopening
-                self._settings = before
-            raise
-        if self.info and eui64:
-            self.info = replace(self.info, eui64=eui64)
-
     async def set_pending(self, address: bytes, pending: bool) -> None:
         if pending == (address in self._pending):
             return

@@ -55,7 +55,9 @@ class SlipRadio:
                 "and a slip-radio cannot be given another"
             )
         self.info = RadioInfo(address.eui64, "slip-radio")
-        await self.configure(self._settings)
+        if self._settings.short_address != NO_SHORT_ADDRESS:
+            raise RadioError("a slip-radio cannot be given a short address")
+        self._configure()
 
     async def transmit(self, psdu: bytes) -> TxResult:
         self._last_sequence = (self._last_sequence + 1) % protocol.SEQUENCES
@@ -75,12 +77,8 @@ class SlipRadio:
             return protocol.result(report, psdu)
         return TxResult.REFUSED
 
-    async def configure(self, settings: RadioSettings) -> None:
-        if settings.promiscuous:
-            raise RadioError("a slip-radio cannot listen to everything")
-        if settings.short_address != NO_SHORT_ADDRESS:
-            raise RadioError("a slip-radio cannot be given a short address")
-        self._settings = settings
+    def _configure(self) -> None:
+        settings = self._settings
         for packet in protocol.set_channel(settings.channel):
             self._line.send(packet)
         self._line.send(protocol.set_parameter(protocol.PARAMETER_PAN_ID, settings.pan_id))
@@ -99,7 +97,7 @@ class SlipRadio:
         if address.eui64 != self.info.eui64:
             raise self.lost(RadioError("the slip-radio restarted with another EUI-64"))
         # Nothing tells of a restart that forgot the channel, so it is set again each time.
-        await self.configure(self._settings)
+        self._configure()
 
     async def _ask_address(self, reply_s: float) -> protocol.Address:
         for _ in range(_ATTEMPTS):

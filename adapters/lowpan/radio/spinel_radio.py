@@ -79,10 +79,6 @@ class SpinelRadio:
                 log.debug("the RCP refuses a frame: %s", spinel.status_name(status))
                 return TxResult.REFUSED
 
-    async def configure(self, settings: RadioSettings) -> None:
-        await self._run(rcp.reconfigure(self._settings, settings, self.info.eui64))
-        self._settings = settings
-
     async def set_pending(self, address: bytes, pending: bool) -> None:
         await self._run(rcp.source_match(address, pending))
 

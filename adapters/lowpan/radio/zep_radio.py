@@ -117,10 +117,6 @@ class ZepRadio:
         finally:
             self._awaited = self._acked = None
 
-    async def configure(self, settings: RadioSettings) -> None:
-        self._settings = settings
-        self.info = RadioInfo(settings.eui64 or self.info.eui64, "ZEP")
-
     async def set_pending(self, address: bytes, pending: bool) -> None:
         log.debug("ZEP acknowledgements tell nothing of waiting frames")
 
@@ -187,11 +183,10 @@ class ZepRadio:
             if self._acked and not self._acked.done() and frame.sequence == self._awaited:
                 self._acked.set_result(frame.sequence or 0)
             return
-        if not self._settings.promiscuous:
-            if not self._is_ours(frame):
-                return
-            if frame.ack_request and frame.destination != BROADCAST and frame.sequence is not None:
-                self._send(_ACK_CONTROL + bytes((frame.sequence,)))
+        if not self._is_ours(frame):
+            return
+        if frame.ack_request and frame.destination != BROADCAST and frame.sequence is not None:
+            self._send(_ACK_CONTROL + bytes((frame.sequence,)))
         self._upcalls.received(
             RadioFrame(received.psdu, time.time(), lqi=received.lqi, channel=received.channel)
         )
