@@ -10,7 +10,7 @@ DEADLINE_S = 280.0
 def test_nothing_is_lost_or_leaked_while_adapters_fail_and_clients_are_attached() -> None:
     soak = [sys.executable, "-m", "benchmarks.soak"]
     done = subprocess.run(
-        [*soak, "--seconds", "60", "--devices", "100", "--changes", "20"],
+        [*soak, "--seconds", "60", "--devices", "100", "--changes", "20", "--memory"],
         cwd=Path(__file__).parent.parent,
         capture_output=True,
         text=True,
