@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path as FilePath
 from typing import Any
 
+from tests.deadlines import DEADLINE_S
+
 CORE = """
 [gateway]
 socket = "{folder}/control.sock"
@@ -27,9 +29,6 @@ SIM = """
 devices = 2
 interval = "50ms"
 """
-
-DEADLINE_S = 60.0
-"""A machine with other things to do takes ten times as long as usual."""
 
 LOOK_AGAIN_S = 0.02
 

@@ -24,7 +24,8 @@ from gateway.cli import EXIT_INTERRUPTED, main
 from gateway.cli.root import cli
 from gateway.cli.show import table
 from gateway.client import MayNotAsk, ask
-from tests.daemon import CORE, DEADLINE_S, SIM, Daemon
+from tests.daemon import CORE, SIM, Daemon
+from tests.deadlines import DEADLINE_S
 from tools.command_line import page
 
 MANY = CORE + SIM.replace("devices = 2", "devices = 100").replace("50ms", "1s")

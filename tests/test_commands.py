@@ -19,6 +19,7 @@ from gateway.errors import (
 from gateway.events import Command, Execute, Outcome, Write
 from gateway.model import Path, Value
 from gateway.policy import DeviceRule
+from tests.deadlines import DEADLINE_S
 from tests.fakes import METER, STATION, HubBench
 
 SWITCH, DIMMER, TEMPERATURE = Path(3312, 0, 5850), Path(3312, 0, 5851), Path(3303, 0, 5700)
@@ -136,7 +137,7 @@ async def test_one_command_at_a_time_reaches_a_device_and_a_long_queue_is_refuse
         return Outcome()
 
     meter.adapter.execute = slow  # type: ignore[method-assign]
-    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(DEADLINE_S), asyncio.TaskGroup() as tasks:
         waiting = [
             tasks.create_task(meter.north.execute(write(DIMMER, n)))
             for n in range(commands.MAX_WAITING)

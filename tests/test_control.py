@@ -18,11 +18,11 @@ from gateway.errors import ConfigError, StateError
 from gateway.events import Sighting
 from gateway.model import DeviceId, Path
 from gateway.policy import DeviceRule
+from tests.deadlines import DEADLINE_S
 from tests.fakes import STATION, HubBench
 
 LISTED, STRANGER = DeviceId("ble:00-24-be-80-4f-01"), DeviceId("ble:00-24-be-80-4f-02")
 TEMPERATURE = Path(3303, 0, 5700)
-DEADLINE_S = 10.0
 CLIENTS: list["Client"] = []
 
 

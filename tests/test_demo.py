@@ -22,9 +22,8 @@ from typing import Any
 import pytest
 
 from adapters.sim.demo import _answers
+from tests.deadlines import DEADLINE_S
 from tests.xmpp.conftest import PASSWORDS, peer_of
-
-DEADLINE_S = 60.0
 
 
 @dataclass

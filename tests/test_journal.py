@@ -25,6 +25,7 @@ from gateway.storage import archive as archive_module
 from gateway.storage.archive import Archive
 from gateway.storage.state import StateDatabase
 from tests.daemon import CORE, Daemon
+from tests.deadlines import DEADLINE_S
 from tests.fakes import METER, STATION, Clock, HubBench
 
 VALUE, SWITCH = Path(3303, 0, 5700), Path(3312, 0, 5850)
@@ -377,7 +378,7 @@ async def test_times_are_corrected_once_though_the_daemon_ends_meanwhile(
     def slow(batch: Batch) -> None:
         write(batch)
         written.set()
-        ending.wait(10)
+        ending.wait(DEADLINE_S)
 
     monkeypatch.setattr(disk.archive, "write", slow)
     disk.say(0, T0)

@@ -19,7 +19,8 @@ from gateway.ports import NorthPort, Section
 from gateway.process import lineup
 from gateway.process.lineup import Lineup
 from gateway.service import Service
-from tests.daemon import CORE, DEADLINE_S, SIM, Daemon
+from tests.daemon import CORE, SIM, Daemon
+from tests.deadlines import DEADLINE_S
 from tests.fakes import METER, STATION, HubBench
 from tests.test_stop import config
 

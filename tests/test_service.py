@@ -13,7 +13,8 @@ from pathlib import Path as FilePath
 import pytest
 
 from gateway.process.saver import SAVE_INTERVAL_S
-from tests.daemon import CORE, DEADLINE_S, Daemon
+from tests.daemon import CORE, Daemon
+from tests.deadlines import DEADLINE_S
 
 
 def test_devices_shows_who_is_bridged_and_who_is_not_and_why(daemon: Daemon) -> None:

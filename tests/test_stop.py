@@ -22,9 +22,9 @@ from gateway.ports import NorthPort, Section
 from gateway.process import saver
 from gateway.service import Service
 from gateway.storage.state import StateDatabase
+from tests.deadlines import DEADLINE_S
 
 ATTIC = DeviceId("sim:0000000000000001")
-DEADLINE_S = 20.0
 
 
 class Stuck:

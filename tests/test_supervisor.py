@@ -14,6 +14,7 @@ from gateway.ports import NorthPort, Section, SouthPort
 from gateway.process import supervisor
 from gateway.process.supervisor import Supervised
 from gateway.slots import NorthSlot
+from tests.deadlines import DEADLINE_S
 from tests.fakes import STATION, HubBench
 
 
@@ -79,7 +80,7 @@ def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(DEADLINE_S):
         while not condition():
             await asyncio.sleep(0)
 
@@ -158,7 +159,7 @@ async def test_an_adapter_that_fails_while_it_stops_is_not_started_again(bench: 
     task = asyncio.create_task(supervised.run())
     await until(lambda: Untidy.lives)
     task.cancel()
-    await asyncio.wait([task], timeout=5)
+    await asyncio.wait([task], timeout=DEADLINE_S)
     assert task.done()
     assert Untidy.lives == 1
 

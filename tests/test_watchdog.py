@@ -15,7 +15,8 @@ from gateway.model import Path
 from gateway.process.watchdog import Progress, watch, watchdog_interval_s
 from gateway.service import Service
 from gateway.storage.state import StateDatabase
-from tests.daemon import DEADLINE_S, Daemon
+from tests.daemon import Daemon
+from tests.deadlines import DEADLINE_S
 from tests.fakes import Clock
 from tests.test_stop import config
 

@@ -32,7 +32,7 @@ _OWN_ADDRESS = "C0:01:02:03:04:05"
 # bluetoothd gives up a connection attempt after about this long (kernel: 20 s for LE).
 _CONNECT_S = 20.0
 _HANG_UP_S = 1.0
-_WAITS_S = 10.0
+_WAITS_S = 30.0
 
 
 @dataclass(slots=True)

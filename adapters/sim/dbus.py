@@ -22,8 +22,8 @@ from gateway.errors import AdapterError
 OBJECT_MANAGER = "org.freedesktop.DBus.ObjectManager"
 PROPERTIES = "org.freedesktop.DBus.Properties"
 
-_DAEMON_STARTS_S = 10.0
-_DAEMON_STOPS_S = 3.0
+_DAEMON_STARTS_S = 60.0
+_DAEMON_STOPS_S = 30.0
 _ADDRESS = "DBUS_SYSTEM_BUS_ADDRESS"
 _CONFIG = """<!DOCTYPE busconfig PUBLIC '-//freedesktop//DTD D-BUS Bus Configuration 1.0//EN'
  'http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd'>

@@ -29,7 +29,7 @@ _SOME_SERVICES = AdvertisingData.Type.INCOMPLETE_LIST_OF_16_BIT_SERVICE_CLASS_UU
 _ADVERTISEMENT = 31
 """Octets of a legacy advertisement."""
 
-_WAITS_S = 10.0
+_WAITS_S = 30.0
 _HANG_UP_S = 3.0
 _STAYS_AWAKE_S = 2.0
 _PROPERTIES = {

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from gateway.events import Availability, Device, Reading, Sighting, State
 from gateway.model import DeviceId, Path, Value
 from gateway.objects.registry import Registry
+from tests.deadlines import DEADLINE_S
 
-DEADLINE_S = 10.0
 _REGISTRY = Registry.builtin()
 
 

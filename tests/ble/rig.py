@@ -14,7 +14,8 @@ from adapters.sim.modules import POWER_METER_RELAY, REMOTE_CONTROL, WEATHER_STAT
 from adapters.sim.peripherals import Module, Peripheral, Spot
 from gateway.events import State
 from gateway.model import DeviceId, parse_device_id
-from tests.ble.port import DEADLINE_S, RecordingPort
+from tests.ble.port import RecordingPort
+from tests.deadlines import DEADLINE_S
 
 
 def identity(module: Module) -> DeviceId:

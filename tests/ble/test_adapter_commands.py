@@ -19,8 +19,8 @@ from gateway.errors import (
 )
 from gateway.events import Execute, Outcome, State, Write
 from gateway.model import DeviceId, Path, Value
-from tests.ble.port import DEADLINE_S
 from tests.ble.rig import RELAY, REMOTE, STATION, THING, module, rig
+from tests.deadlines import DEADLINE_S
 
 ON_OFF = Path(3312, 0, 5850)
 

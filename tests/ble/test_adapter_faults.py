@@ -19,8 +19,9 @@ from gateway.errors import AdapterError, Unreachable
 from gateway.events import State, Write
 from gateway.model import Path
 from gateway.objects.registry import Registry
-from tests.ble.port import DEADLINE_S, RecordingPort
+from tests.ble.port import RecordingPort
 from tests.ble.rig import RELAY, STATION, Rig, adapter_on, rig
+from tests.deadlines import DEADLINE_S
 
 HASTY = BleSection(connect_timeout="500ms", operation_timeout="500ms")
 

@@ -9,8 +9,8 @@ from adapters.sim.modules import WEATHER_STATION
 from gateway.events import State
 from gateway.objects.registry import Registry
 from gateway.policy import DeviceRule, Patience, Rules
-from tests.ble.port import DEADLINE_S
 from tests.ble.rig import STATION
+from tests.deadlines import DEADLINE_S
 from tests.fakes import Clock, HubBench
 
 

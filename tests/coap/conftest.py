@@ -10,6 +10,7 @@ from gateway.model import Path, Value
 from gateway.objects.registry import Registry
 from tests.coap.network import Network
 from tests.coap.peers import Served
+from tests.deadlines import DEADLINE_S
 from tests.fakes import METER, STATION, Clock, HubBench
 
 BUILTIN = Registry.builtin()
@@ -69,7 +70,7 @@ async def serve(home: HubBench) -> AsyncIterator[Serve]:
         coap = Coap(CoapSection.model_validate(section), home.north)
         task = asyncio.create_task(coap.run())
         tasks.append(task)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(DEADLINE_S):
             while not home.north.text.startswith("listens"):
                 assert not task.done(), task.exception()
                 await asyncio.sleep(0)

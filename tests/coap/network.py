@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.coap.peers import PATIENCE_S
+from tests.deadlines import DEADLINE_S
 
 CLONE_NEWNET = 0x40000000
 OWN = "/proc/thread-self/ns/net"
@@ -97,7 +97,7 @@ class Network:
 
 def _wait_for_link_local(machine: Machine) -> None:
     """Without that address nobody can ask a group."""
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + DEADLINE_S
     while "fe80" not in machine.run("ip", "-6", "address", "show", "scope", "link", "-tentative"):
         assert time.monotonic() < deadline, "no link-local address"
         time.sleep(0.01)

@@ -8,9 +8,7 @@ from pathlib import Path
 
 from adapters.coap.datagram import Datagram, Type, decode, encode
 from adapters.coap.messages import Code, Option, uint
-
-PATIENCE_S = 10.0
-"""How long a test waits for what must happen."""
+from tests.deadlines import DEADLINE_S
 
 
 @dataclass
@@ -41,7 +39,7 @@ async def coap_client(
         *enter, "coap-client-notls", "-B", "10", *options, uri,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(DEADLINE_S):
         out, err = await process.communicate()
     return Result(out.decode(errors="replace"), err.decode())
 
@@ -70,7 +68,7 @@ class Peer:
 
     async def receive(self) -> Datagram:
         """The next datagram; the test fails if none comes."""
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(DEADLINE_S):
             return decode(await asyncio.get_running_loop().sock_recv(self.socket, 65_536))
 
     async def ask(self, *args: object, **kwargs: object) -> Datagram:

@@ -11,7 +11,8 @@ from gateway.events import Execute, Write
 from gateway.model import Path
 from gateway.policy import DeviceRule
 from tests.coap.conftest import Serve
-from tests.coap.peers import PATIENCE_S, Served, coap_client
+from tests.coap.peers import Served, coap_client
+from tests.deadlines import DEADLINE_S
 from tests.fakes import METER, STATION, HubBench
 
 VALUE = "/weather/3303/0/5700"
@@ -67,7 +68,7 @@ async def test_libcoap_observes(home: HubBench, served: Served) -> None:
     assert process.stdout
     try:
         for value in ("21.5", "22.5", "-3"):
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(DEADLINE_S):
                 assert await process.stdout.readline() == f"{value}\n".encode()
             home.say({Path(3303, 0, 5700): {"21.5": 22.5, "22.5": -3.0}.get(value, 0.0)})
     finally:
@@ -119,7 +120,7 @@ async def ask(
     client: aiocoap.Context, port: int, path: str, code: aiocoap.Code = aiocoap.GET, **more: object
 ) -> aiocoap.Message:
     message = aiocoap.Message(code=code, uri=f"coap://127.0.0.1:{port}{path}", **more)
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(DEADLINE_S):
         return await client.request(message).response
 
 
@@ -151,7 +152,7 @@ async def test_aiocoap_observes_until_the_device_is_gone(
     uri = f"coap://127.0.0.1:{served.port}{VALUE}"
     request = client.request(aiocoap.Message(code=aiocoap.GET, uri=uri, observe=0))
     values = [(await request.response).payload]
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(DEADLINE_S):
         home.say({Path(3303, 0, 5700): 22.5})
         async for notification in request.observation:
             values.append(notification.payload)

@@ -15,7 +15,8 @@ from adapters.coap.messages import Code, Format, Option, Request, Response
 from adapters.coap.server import Server
 from gateway.formats import senml
 from gateway.model import Path, Value
-from tests.coap.peers import PATIENCE_S, Served, coap_client, content_format, observe_number
+from tests.coap.peers import Served, coap_client, content_format, observe_number
+from tests.deadlines import DEADLINE_S
 from tests.fakes import METER, STATION, HubBench
 
 VECTORS = {
@@ -194,7 +195,7 @@ async def test_names_and_answers_of_several_blocks_go_together(
     request = aiocoap.Message(
         code=aiocoap.FETCH, uri=uri, payload=body, content_format=110, accept=110
     )
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(DEADLINE_S):
         answer = await context.request(request).response
     await context.shutdown()
     assert len(json.loads(answer.payload)) == 151 + bool(more)

@@ -18,7 +18,8 @@ from adapters.coap.multicast import understood
 from adapters.coap.udp import ALL_NODES, ALL_NODES_6, GroupSocket, UdpSocket
 from tests.coap.conftest import BUILTIN, Serve
 from tests.coap.network import CLIENT, CLIENT_LINK, GATEWAY, GATEWAY_6, GATEWAY_LINK, Network
-from tests.coap.peers import PATIENCE_S, coap_client, option
+from tests.coap.peers import coap_client, option
+from tests.deadlines import DEADLINE_S
 
 LINKS = ((11, b".well-known"), (11, b"core"))
 FILTER = (15, b"rt=oma.lwm2m")
@@ -84,7 +85,7 @@ class Asker:
         self.socket.sendto(octets, self.group)
 
     async def receive(self) -> tuple[Datagram, tuple[object, ...]]:
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(DEADLINE_S):
             data, peer = await asyncio.get_running_loop().sock_recvfrom(self.socket, 2048)
         return decode(data), peer
 
@@ -212,7 +213,7 @@ async def test_an_interface_that_is_not_ready_at_boot_is_tried_again_and_told_on
     def told() -> list[str]:
         return [r.getMessage() for r in caplog.records if r.name == multicast.__name__]
 
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(DEADLINE_S):
         while len(told()) < 2:
             await asyncio.sleep(0.01)
     asker.ask(ask(FILTER))

@@ -20,7 +20,8 @@ from adapters.coap.messages import Code, Option
 from gateway.model import Path
 from gateway.policy import DeviceRule
 from tests.coap.conftest import Serve
-from tests.coap.peers import PATIENCE_S, Served, accept, coap_client
+from tests.coap.peers import Served, accept, coap_client
+from tests.deadlines import DEADLINE_S
 from tests.fakes import METER, STATION, HubBench
 
 VALUE = "/weather/3303/0/5700"
@@ -55,7 +56,7 @@ class Client:
 
     async def receive(self) -> frames.Message:
         """The next message; EOFError where the server has closed."""
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(DEADLINE_S):
             while not self._arrived:
                 data = await self._reader.read(4096)
                 if not data:
@@ -129,7 +130,7 @@ async def test_a_library_reads_writes_and_observes(
     home.rules(station=DeviceRule(listed=True), meter=DeviceRule(listed=True, writable=True))
     served = await serve(**{"listen_tcp" if scheme == "coap+tcp" else "listen_ws": (HERE,)})
     base = f"{scheme}://127.0.0.1:{served.ports[1]}"
-    async with library() as context, asyncio.timeout(PATIENCE_S):
+    async with library() as context, asyncio.timeout(DEADLINE_S):
         observing = context.request(Message(code=GET, uri=base + VALUE, observe=0))
         assert (await observing.response).payload == b"21.5"
         told: Any = aiter(observing.observation)
@@ -179,7 +180,7 @@ async def test_who_takes_nothing_any_more_is_let_go_of_in_the_end(
         for _ in range(20_000):  # more than what the kernel holds for it
             greedy.send(Code.GET, "/.well-known/core")
         await greedy.writer.drain()
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(DEADLINE_S):
             while True:
                 with suppress(EOFError, OSError):
                     async with client(served):
@@ -214,7 +215,7 @@ async def test_who_breaks_the_protocol_is_told_and_cut_off(tcp: Served) -> None:
 async def test_who_does_not_read_is_cut_off_and_others_are_not(tcp: Served, home: HubBench) -> None:
     async with client(tcp) as greedy, client(tcp) as other:
         greedy.writer.transport.pause_reading()  # type: ignore[attr-defined]
-        async with asyncio.timeout(3 * PATIENCE_S):
+        async with asyncio.timeout(3 * DEADLINE_S):
             while not home.hub.counters["coap_clients_too_slow"]:
                 greedy.send(Code.GET, "/.well-known/core")
                 await asyncio.sleep(0)
@@ -270,7 +271,7 @@ async def test_who_has_not_asked_for_a_websocket_yet_takes_room_too_and_leaves_n
         with suppress(OSError):
             await writer.wait_closed()
     base = f"ws://127.0.0.1:{web.ports[1]}/.well-known/coap"
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(DEADLINE_S):
         while True:  # until the server has noticed that there is room again
             with suppress(ConnectionClosed, OSError, InvalidMessage):
                 async with connect(base, subprotocols=["coap"]) as one:  # type: ignore[list-item]

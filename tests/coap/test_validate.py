@@ -10,7 +10,8 @@ from typing import Any
 
 from adapters.coap.datagram import Datagram, Type, decode, encode
 from adapters.coap.messages import Code, Option
-from tests.coap.peers import PATIENCE_S, Served, content_format
+from tests.coap.peers import Served, content_format
+from tests.deadlines import DEADLINE_S
 
 NOT_DEFINED = """<LWM2M><Object ObjectType="MODefinition"><Name>Thing</Name>
 <ObjectID>33000</ObjectID>
@@ -51,7 +52,7 @@ async def validate(*words: str) -> tuple[int, str, str]:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    async with asyncio.timeout(3 * PATIENCE_S):
+    async with asyncio.timeout(3 * DEADLINE_S):
         out, err = await process.communicate()
     assert process.returncode is not None
     return process.returncode, out.decode(), err.decode()

@@ -16,10 +16,8 @@ from gateway.model import DeviceId, Path, Value
 from gateway.objects.registry import Registry
 from gateway.policy import DeviceRule, Rules
 from gateway.slots import SouthSlot
+from tests.deadlines import DEADLINE_S
 from tests.fakes import DictMemory
-
-DEADLINE_S = 30.0
-"""Far beyond what anything here takes, even on a busy machine."""
 
 ND = bytes.fromhex("020000000000aa01")
 ROUTER = bytes.fromhex("020000000000bb01")

@@ -14,9 +14,7 @@ from adapters.lowpan.radio.interface import (
     Timings,
 )
 from adapters.lowpan.radio.opener import make_radio
-
-DEADLINE_S = 20.0
-"""Far beyond what anything here takes, even on a busy machine."""
+from tests.deadlines import DEADLINE_S
 
 QUICK = Timings(reopen_s=0.02)
 IMPATIENT = Timings(reply_s=0.4, probe_s=0.1, transmit_s=0.6, ping_s=0.05, reopen_s=0.02)

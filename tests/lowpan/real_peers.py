@@ -20,7 +20,7 @@ import pytest
 
 from adapters.lowpan.crc import fcs
 from adapters.lowpan.radio import zep
-from tests.lowpan.radio_bench import DEADLINE_S
+from tests.deadlines import DEADLINE_S
 
 OT_RCP, GCOAP = "BORDER_GATEWAY_OT_RCP", "BORDER_GATEWAY_RIOT_GCOAP"
 

@@ -24,8 +24,8 @@ from adapters.sim.node import Profile
 from gateway.errors import NotAllowed, NotFound
 from gateway.events import Create, Delete, Execute, Outcome, State, Write
 from gateway.model import Path
+from tests.deadlines import DEADLINE_S
 from tests.lowpan.mesh_bench import (
-    DEADLINE_S,
     LEAF,
     ND,
     PLAIN,

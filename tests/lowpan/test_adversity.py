@@ -21,10 +21,10 @@ from adapters.sim.rcp import Faults, VirtualRcp
 from gateway.errors import AdapterError, Unreachable
 from gateway.events import State, Write
 from gateway.model import Path
+from tests.deadlines import DEADLINE_S
 from tests.fakes import DictMemory
 from tests.lowpan import networks, tshark
 from tests.lowpan.mesh_bench import (
-    DEADLINE_S,
     LEAF,
     ND,
     ROUTER,

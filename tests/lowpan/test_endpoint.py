@@ -21,9 +21,9 @@ from adapters.sim import coap
 from gateway.errors import TimedOut, Unreachable
 from gateway.formats.linkformat import Link, parse
 from gateway.model import Path
+from tests.deadlines import DEADLINE_S
 
 NODE, OTHER, GATEWAY = (b"\xfd" + bytes(14) + bytes((n,)) for n in (2, 3, 1))
-DEADLINE_S = 20.0
 
 
 class Bench:

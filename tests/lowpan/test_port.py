@@ -14,7 +14,7 @@ import pytest
 from adapters.lowpan.radio import port
 from adapters.lowpan.radio.interface import RadioError
 from adapters.lowpan.radio.port import PortLostError, open_port
-from tests.lowpan.radio_bench import DEADLINE_S
+from tests.deadlines import DEADLINE_S
 
 IGNORED: list[bytes] = []
 

@@ -22,10 +22,10 @@ from adapters.lowpan.radio.interface import (
 from adapters.lowpan.radio.opener import make_radio
 from adapters.lowpan.radio.slip_protocol import Address, Parameter, Reception, Report, Text
 from gateway.errors import DecodeError, EncodeError
+from tests.deadlines import DEADLINE_S
 from tests.lowpan.radio_bench import (
     BROADCAST_IN,
     BROADCAST_OUT,
-    DEADLINE_S,
     IMPATIENT,
     UNICAST_OUT,
     Listener,

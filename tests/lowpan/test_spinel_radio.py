@@ -9,10 +9,10 @@ from adapters.lowpan.radio.interface import RadioError, RadioSettings, TxResult
 from adapters.lowpan.radio.opener import make_radio
 from adapters.sim.rcp import Ack, Faults, VirtualRcp
 from adapters.sim.spinel import Id
+from tests.deadlines import DEADLINE_S
 from tests.lowpan.radio_bench import (
     BROADCAST_IN,
     BROADCAST_OUT,
-    DEADLINE_S,
     IMPATIENT,
     QUICK,
     SETTINGS,

@@ -12,10 +12,10 @@ from adapters.lowpan.crc import fcs
 from adapters.lowpan.radio import zep
 from adapters.lowpan.radio.interface import RadioError, RadioSettings, TxResult
 from gateway.errors import DecodeError
+from tests.deadlines import DEADLINE_S
 from tests.lowpan.radio_bench import (
     BROADCAST_IN,
     BROADCAST_OUT,
-    DEADLINE_S,
     UNICAST_IN,
     UNICAST_OUT,
     Listener,

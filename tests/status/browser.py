@@ -12,8 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path as FilePath
 from typing import Any
 
-DEADLINE_S = 60.0
-"""A browser that starts on a loaded machine takes some seconds."""
+from tests.deadlines import DEADLINE_S
 
 ARGUMENTS = (
     "--headless",

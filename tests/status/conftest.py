@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.daemon import CORE, DEADLINE_S, Daemon
+from tests.daemon import CORE, Daemon
+from tests.deadlines import DEADLINE_S
 
 TOKEN = "0123456789abcdef"
 ATTIC, CELLAR = "sim:0000000000000001", "sim:0000000000000002"

@@ -9,7 +9,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from adapters.status.api import Api
 from adapters.status.door import is_loopback
-from tests.daemon import DEADLINE_S
+from tests.deadlines import DEADLINE_S
 from tests.fakes import HubBench
 from tests.status.conftest import ATTIC, CELLAR, TOKEN, Page
 

@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from adapters.status.feed import AT_ONCE, MAX_BROWSERS, Browser, Feed
 from gateway.model import GATEWAY, DeviceId, Path
 from gateway.ports import Outbox
-from tests.daemon import DEADLINE_S
+from tests.deadlines import DEADLINE_S
 from tests.fakes import METER, STATION, HubBench
 from tests.status.conftest import ATTIC, Page
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path as FilePath
 from typing import Any
 
-UNIT = "border-gateway.service"
+from tests.deadlines import DEADLINE_S
 
-DEADLINE_S = 60.0
+UNIT = "border-gateway.service"
 
 
 class Machine:

@@ -15,10 +15,8 @@ from adapters.xmpp.adapter import Xmpp
 from gateway.model import Path
 from gateway.objects.registry import Registry
 from gateway.slots import NorthSlot
+from tests.deadlines import DEADLINE_S
 from tests.fakes import Clock, HubBench
-
-DEADLINE_S = 10.0
-"""For what takes milliseconds: only a failing test waits so long."""
 
 SENML = "{urn:ietf:params:xml:ns:senml}senml"
 PASSWORDS = {user: f"{user}-pw" for user in ("gateway", "reader", "op", "boss", "stranger")}
@@ -144,7 +142,7 @@ class Peer(ClientXMPP, Watched):
 
     async def stored(self, node: str, service: str = SERVICE) -> dict[str, list[dict[str, str]]]:
         """The items that the server holds."""
-        answer = await self.pubsub.get_items(service, node, timeout=10)
+        answer = await self.pubsub.get_items(service, node, timeout=DEADLINE_S)
         found = answer.xml.iter("{http://jabber.org/protocol/pubsub}item")
         return {item.get("id"): records(item) for item in found}
 

@@ -21,6 +21,7 @@ from gateway.errors import Busy, DeviceRefused, NotFound
 from gateway.events import Execute, Outcome, Write
 from gateway.model import DeviceId, Path
 from gateway.policy import DeviceRule
+from tests.deadlines import DEADLINE_S
 from tests.fakes import METER, STATION, Clock, HubBench
 from tests.xmpp.conftest import SWITCH, VALUE, Gateway, Peer, Run, field, peer_of, records
 
@@ -58,7 +59,7 @@ async def ask(peer: Peer, node: str, values: dict[str, str] | None = None, **opt
         for var, value in values.items():
             form.add_field(var=var, value=value)
         command.append(form)
-    answer = await iq.send(timeout=10)
+    answer = await iq.send(timeout=DEADLINE_S)
     return answer.xml[0]
 
 
@@ -89,7 +90,7 @@ async def test_clients_find_the_commands_that_their_role_allows(
                 GATEWAY_JID, node="http://jabber.org/protocol/commands", timeout=10
             )
             offered.append({item[1] for item in answer["disco_items"]["items"]})
-            info = await disco.get_info(GATEWAY_JID, timeout=10)
+            info = await disco.get_info(GATEWAY_JID, timeout=DEADLINE_S)
             has = "http://jabber.org/protocol/commands" in info["disco_info"]["features"]
             assert has == bool(offered[-1])
     reading = {"devices", "read", "history"}
@@ -236,11 +237,11 @@ async def test_unknown_commands_and_requests_are_answered_as_the_rfc_wants(
     assert refusal.value.condition == "item-not-found"
     iq: Any = operator.make_iq_get("urn:example:unknown", ito=GATEWAY_JID)
     with pytest.raises(IqError) as refusal:
-        await iq.send(timeout=10)
+        await iq.send(timeout=DEADLINE_S)
     assert refusal.value.condition == "feature-not-implemented"
     operator.register_plugin("xep_0199")
     ping: Any = operator.plugin["xep_0199"]
-    assert await ping.ping(GATEWAY_JID, timeout=10) > 0
+    assert await ping.ping(GATEWAY_JID, timeout=DEADLINE_S) > 0
 
 
 async def test_no_value_that_a_device_says_can_end_the_session(

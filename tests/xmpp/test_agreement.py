@@ -8,8 +8,9 @@ from adapters.sim.prosody import SERVICE
 from gateway.formats.senml import from_xml
 from gateway.slots import NorthSlot
 from tests.coap.peers import Served, coap_client
+from tests.deadlines import DEADLINE_S
 from tests.fakes import HubBench
-from tests.xmpp.conftest import DEADLINE_S, NODE, VALUE, Peer, Run
+from tests.xmpp.conftest import NODE, VALUE, Peer, Run
 
 Said = dict[str, tuple[object, object, object]]
 
@@ -34,7 +35,7 @@ async def test_the_same_path_says_the_same_over_xmpp_and_coap(
         while not slot.text.startswith("listens"):
             await asyncio.sleep(0.01)
         port = Served(slot.text).port
-        answer = await reader.pubsub.get_items(SERVICE, NODE, timeout=10)
+        answer = await reader.pubsub.get_items(SERVICE, NODE, timeout=DEADLINE_S)
         items = answer.xml.iter("{http://jabber.org/protocol/pubsub}item")
         packs = {item.get("id"): ET.tostring(item[0]).decode() for item in items}
         for instance in ("3303/0", "3312/0", "3/0", "4/0"):

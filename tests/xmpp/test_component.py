@@ -13,6 +13,7 @@ from adapters.sim.prosody import ThrowawayProsody
 from adapters.xmpp.config import XmppSection
 from gateway.events import Write
 from gateway.policy import DeviceRule
+from tests.deadlines import DEADLINE_S
 from tests.fakes import STATION, HubBench
 from tests.xmpp.conftest import NODE, PASSWORDS, SWITCH, VALUE, Peer, Run, peer_of
 
@@ -59,7 +60,7 @@ async def test_a_component_publishes_and_takes_commands_and_chat(
 
         iq: Any = op.make_iq_set(ito=JID)
         iq["command"]["node"] = "devices"
-        answer = await iq.send(timeout=10)
+        answer = await iq.send(timeout=DEADLINE_S)
         assert answer["from"] == JID
         assert len(list(answer.xml.iter("{jabber:x:data}item"))) == 2
 

@@ -10,7 +10,8 @@ from slixmpp.exceptions import IqError
 
 from adapters.sim.prosody import ThrowawayProsody
 from tests.daemon import CORE, SIM, Daemon
-from tests.xmpp.conftest import DEADLINE_S, PASSWORDS, Peer
+from tests.deadlines import DEADLINE_S
+from tests.xmpp.conftest import PASSWORDS, Peer
 from tests.xmpp.test_presence import presences
 
 NODE = "iot/gateway/0000000000000001"

@@ -6,6 +6,7 @@ from typing import Any
 
 from adapters.sim.prosody import SERVICE, ThrowawayProsody
 from gateway.model import Path
+from tests.deadlines import DEADLINE_S
 from tests.fakes import STATION, HubBench
 from tests.xmpp.conftest import DIRECTORY, NODE, VALUE, Peer, Run
 from tests.xmpp.test_subscribe import NAME, following
@@ -13,7 +14,7 @@ from tests.xmpp.test_subscribe import NAME, following
 
 async def payloads(peer: Peer, node: str) -> dict[str, ET.Element]:
     """The payload of each item that the server holds."""
-    answer: Any = await peer.pubsub.get_items(SERVICE, node, timeout=10)
+    answer: Any = await peer.pubsub.get_items(SERVICE, node, timeout=DEADLINE_S)
     found = answer.xml.iter("{http://jabber.org/protocol/pubsub}item")
     return {item.get("id"): item[0] for item in found}
 

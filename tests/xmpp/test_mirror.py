@@ -7,6 +7,7 @@ from slixmpp.exceptions import IqError
 
 from adapters.sim.prosody import SERVICE, ThrowawayProsody
 from gateway.model import Path
+from tests.deadlines import DEADLINE_S
 from tests.fakes import METER, STATION, HubBench
 from tests.xmpp.conftest import (
     DIRECTORY,
@@ -128,7 +129,7 @@ async def test_a_device_that_is_renamed_keeps_its_node(
         bench.hub.rename(STATION, "Kitchen")
         await reader.until(lambda: reader.value(NODE, "meta", "name") == "Kitchen")
         disco: Any = reader.plugin["xep_0030"]
-        listed = await disco.get_items(SERVICE, timeout=10)
+        listed = await disco.get_items(SERVICE, timeout=DEADLINE_S)
         names = {item[1]: item[2] for item in listed["disco_items"]["items"]}
         assert names[NODE] == "Kitchen"
 

@@ -9,6 +9,7 @@ from adapters.sim.prosody import ThrowawayProsody
 from adapters.xmpp import publisher as publisher_module
 from gateway.events import Reading
 from gateway.model import GATEWAY, Path, Value
+from tests.deadlines import DEADLINE_S
 from tests.fakes import METER, STATION, HubBench
 from tests.xmpp.conftest import DIRECTORY, OWN_NODE, VALUE, Peer, Run, field, peer_of
 from tests.xmpp.test_publisher import Bench, mirror
@@ -153,7 +154,7 @@ async def test_in_sensor_data_too_the_gateways_values_have_their_names(
 ) -> None:
     async with run(payload="nf-sd") as gateway:
         await gateway.settled()
-        answer = await reader.pubsub.get_items("pubsub.localhost", OWN_NODE, timeout=10)
+        answer = await reader.pubsub.get_items("pubsub.localhost", OWN_NODE, timeout=DEADLINE_S)
     fields = {
         element.get("n"): element.get("v") for element in answer.xml.iter("{urn:nf:iot:sd:1.0}s")
     }

@@ -10,6 +10,7 @@ import pytest
 from adapters.xmpp import presence
 from adapters.xmpp.access import Roles
 from adapters.xmpp.session import Session
+from tests.deadlines import DEADLINE_S
 from tests.fakes import STATION, HubBench
 from tests.xmpp.conftest import Peer, Run
 
@@ -44,7 +45,7 @@ async def test_presence_says_how_many_devices_there_are_and_what_the_gateway_can
         caps = seen[-1].xml.find(CAPS)
         disco: Any = reader.plugin["xep_0030"]
         node = f"{caps.get('node')}#{caps.get('ver')}"
-        info = await disco.get_info("gateway@localhost/gateway", node=node, timeout=10)
+        info = await disco.get_info("gateway@localhost/gateway", node=node, timeout=DEADLINE_S)
         features = sorted(info["disco_info"]["features"])
         said = "<".join(["client/bot//Border Gateway", *features, ""])
         assert base64.b64encode(hashlib.sha1(said.encode()).digest()).decode() == caps.get("ver")

@@ -20,9 +20,9 @@ from adapters.xmpp.publisher import Publisher
 from adapters.xmpp.pubsub import STATE, Kind, Pubsub, Service
 from gateway.errors import AdapterError
 from gateway.events import Availability, State
+from tests.deadlines import DEADLINE_S
 from tests.fakes import STATION, HubBench
 from tests.xmpp.conftest import (
-    DEADLINE_S,
     DIRECTORY,
     NODE,
     OWN_NODE,

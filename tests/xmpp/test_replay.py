@@ -21,9 +21,9 @@ from adapters.xmpp.replay import LIVE_SHARE, Replay
 from gateway.events import Entry
 from gateway.model import Path
 from tests.daemon import CORE, Daemon
+from tests.deadlines import DEADLINE_S
 from tests.fakes import METER, HubBench
 from tests.xmpp.conftest import (
-    DEADLINE_S,
     NODE,
     PASSWORDS,
     SWITCH,

@@ -17,9 +17,9 @@ from adapters.xmpp.merge import Update
 from adapters.xmpp.stream import Account
 from adapters.xmpp.subscribe import Subscriber, json_line, line
 from gateway.formats.senml import Record
+from tests.deadlines import DEADLINE_S
 from tests.fakes import METER, STATION, HubBench
 from tests.xmpp.conftest import (
-    DEADLINE_S,
     DIRECTORY,
     NODE,
     PASSWORDS,

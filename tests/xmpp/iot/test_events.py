@@ -18,8 +18,9 @@ from adapters.xmpp.iot.things import Things
 from adapters.xmpp.presence import Presence
 from adapters.xmpp.session import Session
 from gateway.model import Path
+from tests.deadlines import DEADLINE_S
 from tests.fakes import METER, STATION, Clock, HubBench
-from tests.xmpp.conftest import DEADLINE_S, SWITCH, VALUE, Gateway, Peer, Run, peer_of
+from tests.xmpp.conftest import SWITCH, VALUE, Gateway, Peer, Run, peer_of
 from tests.xmpp.iot.test_things import ask, each_root, heard
 
 EVENTS = "urn:nf:iot:events:1.0"
@@ -308,7 +309,7 @@ async def test_who_leaves_is_not_told_any_more(
         async with peer_of(server, "reader") as reader, asyncio.timeout(DEADLINE_S):
             disco: Any = reader.plugin["xep_0030"]
             while things.followers():
-                await disco.get_info("gateway@localhost/gateway", timeout=10)
+                await disco.get_info("gateway@localhost/gateway", timeout=DEADLINE_S)
 
 
 async def test_a_subscriber_is_sent_the_past_that_it_asked_for(

@@ -16,6 +16,7 @@ from gateway.errors import DeviceRefused, Unreachable
 from gateway.events import Write
 from gateway.model import Path
 from gateway.policy import DeviceRule
+from tests.deadlines import DEADLINE_S
 from tests.fakes import METER, STATION, HubBench
 from tests.xmpp.conftest import SWITCH, UNIT, VALUE, Gateway, Peer, Run, peer_of
 
@@ -47,7 +48,7 @@ async def ask(peer: Peer, kind: str, content: str) -> ET.Element | None:
     iq: Any = peer.make_iq(ito=GATEWAY_JID)
     iq["type"] = kind
     iq.append(ET.fromstring(content))
-    answer = await iq.send(timeout=10)
+    answer = await iq.send(timeout=DEADLINE_S)
     return next(iter(answer.xml), None)
 
 
@@ -248,7 +249,7 @@ async def test_clients_find_the_dialect_and_the_harmonised_interfaces(
     gateway: Gateway, reader: Peer, bench: HubBench
 ) -> None:
     disco: Any = reader.plugin["xep_0030"]
-    info = await disco.get_info(GATEWAY_JID, timeout=10)
+    info = await disco.get_info(GATEWAY_JID, timeout=DEADLINE_S)
     assert set(NAMESPACES) <= set(info["disco_info"]["features"])
     content = f"<getInterfaces xmlns='urn:nf:iot:hi:1.0' id='{STATION}'/>"
     answer = await ask(reader, "get", content)

@@ -13,9 +13,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path as FilePath
 
 from adapters.sim.prosody import ThrowawayProsody
+from tests.deadlines import DEADLINE_S
 from tests.xmpp.conftest import PASSWORDS
 
-DEADLINE_S = 30.0
 ROWS, COLUMNS = 60, 200
 
 _ACCOUNT = """\

@@ -10,9 +10,9 @@ from slixmpp.exceptions import IqError
 
 from adapters.sim.prosody import SERVICE
 from adapters.xmpp import adapter, upkeep
+from tests.deadlines import DEADLINE_S
 from tests.fakes import METER, HubBench
 from tests.xmpp.conftest import (
-    DEADLINE_S,
     DIRECTORY,
     NODE,
     PASSWORDS,

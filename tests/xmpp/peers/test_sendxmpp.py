@@ -10,8 +10,9 @@ from typing import Any
 
 from adapters.sim.prosody import ThrowawayProsody
 from gateway.policy import DeviceRule
+from tests.deadlines import DEADLINE_S
 from tests.fakes import HubBench
-from tests.xmpp.conftest import DEADLINE_S, PASSWORDS, SWITCH, Run, peer_of
+from tests.xmpp.conftest import PASSWORDS, SWITCH, Run, peer_of
 
 
 @asynccontextmanager

@@ -15,12 +15,11 @@ from adapters.sim.prosody import ThrowawayProsody
 from gateway.events import Write
 from gateway.model import Path
 from gateway.policy import DeviceRule
+from tests.deadlines import DEADLINE_S
 from tests.fakes import STATION, HubBench
 from tests.xmpp.conftest import NODE, PASSWORDS, SWITCH, VALUE, Run, field
 
 HERE = FilePath(__file__).with_name("xmppjs")
-DEADLINE_S = 60.0
-"""It counts SCRAM's rounds in JavaScript: two seconds alone, much more on a busy machine."""
 
 
 class XmppJs:
