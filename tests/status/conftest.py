@@ -75,7 +75,7 @@ class Page:
         return None
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shared_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     with served(tmp_path_factory.mktemp("status"), CORE + STATUS) as page:
         yield page
