@@ -21,7 +21,7 @@ test: $(VENV)/.dev
 		chromium=chromium chromedriver=chromium-driver faketime=faketime mmdebstrap=mmdebstrap \
 		systemd-nspawn=systemd-container
 	@$(MAKE) --jobs=3 --output-sync=target deb container lint compiled  # two wait for the network
-	$(PY) -m pytest -n 4 --dist loadfile
+	$(PY) -m pytest -n 6 --dist loadfile --no-loadscope-reorder  # many only wait
 
 lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check .
@@ -42,7 +42,7 @@ dist/.deb: $(shell find gateway adapters packaging systemd config docs -type f !
 	@packaging/deb/build $(PY)
 	@touch $@
 
-# Everything as bytecode, also the tests' assertions: else each of four workers makes it.
+# Everything as bytecode, also the tests' assertions: else each of six workers makes it.
 compiled: $(VENV)/.dev
 	@$(PY) -m pytest --collect-only -qq >/dev/null || true  # the tests themselves tell what is wrong
 

@@ -15,12 +15,12 @@ settings.register_profile("patient", deadline=None)  # no test is about time
 settings.load_profile("patient")
 
 
-LONGEST = ("tests/test_soak.py", "tests/faults/")
-"""They wait more than they work, a minute and more: begun first, others run beside them."""
+LONGEST = ("tests/test_soak.py", "tests/faults/", "tests/system/")
+"""They wait more than they work, up to a minute: begun first, others run beside them."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the longest files first."""
+    """Puts the longest files first; pytest-xdist needs --no-loadscope-reorder to keep it so."""
     items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
 
 
