@@ -282,8 +282,8 @@ async def test_who_has_not_asked_for_a_websocket_yet_takes_room_too_and_leaves_n
 
 async def test_who_says_nothing_is_not_kept(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streams, "LOOK_S", 0.01)
-    monkeypatch.setattr(streams, "GREETING_S", 0.05)
-    monkeypatch.setattr(streams, "IDLE_S", 0.2)
+    monkeypatch.setattr(streams, "GREETING_S", 0.5)
+    monkeypatch.setattr(streams, "IDLE_S", 1.0)
     served = await serve(listen_tcp=(HERE,))
     async with client(served, greeting=False) as silent:
         assert await silent.is_cut_off(frames.ABORT)
