@@ -46,7 +46,9 @@ class Demo:
 
 
 @contextlib.contextmanager
-def running_demo(*more: str, path: str | None = None) -> Iterator[Demo]:
+def running_demo(
+    *more: str, path: str | None = None, ends_by: signal.Signals = signal.SIGINT
+) -> Iterator[Demo]:
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PATH": path or os.environ["PATH"]}
     words = ("demo", "--coap-port", "0", "--status-port", "0", *more)
     process = subprocess.Popen(
@@ -72,7 +74,7 @@ def running_demo(*more: str, path: str | None = None) -> Iterator[Demo]:
         yield demo
     finally:
         if process.poll() is None:
-            process.send_signal(signal.SIGINT)
+            process.send_signal(ends_by)
         process.communicate(timeout=DEADLINE_S)
 
 
@@ -212,8 +214,11 @@ def test_a_line_a_change_is_printed(demo: Demo) -> None:
     assert any(re.match(r"\w+(/\d+)+ = ", line) for line in demo.process.stdout)
 
 
-def test_ctrl_c_leaves_no_process_behind() -> None:
-    with running_demo() as demo:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_neither_ctrl_c_nor_a_closed_terminal_leaves_a_process_behind(
+    number: signal.Signals,
+) -> None:
+    with running_demo(ends_by=number) as demo:
         children = [
             stat.parent
             for stat in Path("/proc").glob("[0-9]*/stat")

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from adapters.ble.characteristics import CHARACTERISTICS, Characteristic, Field, Wire
+from adapters.ble.singles import meant
 from adapters.ble.uuids import long_uuid
 from gateway.errors import DecodeError, EncodeError
 from gateway.model import Value
@@ -133,8 +134,7 @@ def _read(wire: Wire, field: bytes) -> Value | None:
         case Wire.U8 | Wire.U16 | Wire.U32:
             return int.from_bytes(field, "little")
         case Wire.F32:
-            number: float = struct.unpack("<f", field)[0]
-            return number
+            return meant(field)
         case Wire.TEXT:
             return field[1:].decode(errors="replace")
         case Wire.OPAQUE:

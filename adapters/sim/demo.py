@@ -67,7 +67,7 @@ def command(coap_port: int, status_port: int, replay: Path | None) -> None:
 
 async def _demo(ports: demo_setup.Ports, replay: Path | None) -> None:
     stopping = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the last: a closed terminal
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     async with contextlib.AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="border-gateway-")))
@@ -81,9 +81,9 @@ async def _demo(ports: demo_setup.Ports, replay: Path | None) -> None:
         showing = asyncio.create_task(_show(folder, devices, lines))
         stopped = asyncio.create_task(stopping.wait())
         await asyncio.wait({showing, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        click.echo("\nStopping ...")
         showing.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
+        with contextlib.suppress(asyncio.CancelledError, OSError):  # nobody may be there any more
+            click.echo("\nStopping ...")
             await showing
 
 

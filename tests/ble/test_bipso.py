@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import math
 import select
 import shutil
+import struct
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -18,6 +20,7 @@ from hypothesis import strategies as st
 from adapters.ble import bipso
 from adapters.ble.bipso import Frame, Truncated
 from adapters.ble.characteristics import CHARACTERISTICS, Wire
+from adapters.ble.singles import meant
 from gateway.errors import DecodeError, EncodeError
 from gateway.model import ObjLink, Value
 
@@ -51,7 +54,7 @@ def canonical(fields: Mapping[str, Any]) -> list[tuple[str, str]]:
     def shown(wire: Wire | None, value: Any) -> str:
         if wire is Wire.EXECUTABLE:
             return "executable"
-        return repr(float(value) if wire is Wire.F32 else value)
+        return repr(ctypes.c_float(value).value if wire is Wire.F32 else value)
 
     return [(name, shown(WIRES.get(name), plain(value))) for name, value in fields.items()]
 
@@ -245,6 +248,19 @@ def test_what_is_encoded_decodes_to_the_same(frame: Frame) -> None:
     decoded = bipso.decode(frame.object, bipso.encode(frame.object, frame.id, frame.values))
     assert canonical(named(decoded)) == canonical(named(frame))
     assert decoded.trailing == b""
+
+
+@pytest.mark.parametrize("number", [26.4, -0.1, 1009.71, 0.1863, 16_777_216.0, 1e-7, 3.4028235e38])
+def test_a_number_is_read_as_the_device_means_it(number: float) -> None:
+    data = bipso.encode(TEMPERATURE, 0, {5700: number})
+    assert bipso.decode(TEMPERATURE, data).values[5700] == number
+
+
+@settings(deadline=None)
+@given(st.binary(min_size=4, max_size=4))
+def test_a_number_that_is_read_is_the_one_that_was_sent(octets: bytes) -> None:
+    number = meant(octets)
+    assert math.isnan(number) or struct.pack("<f", number) == octets
 
 
 @settings(deadline=None)
