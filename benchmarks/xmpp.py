@@ -61,10 +61,13 @@ class Watch:
     def took_s(self) -> float:
         return time.monotonic() - self._began
 
-    async def due(self, number: int) -> None:
-        """Waits until an item may be published, counted from 1."""
-        if self._per_s:
-            await asyncio.sleep(number / self._per_s - self.took_s)
+    async def due(self, number: int) -> float:
+        """Waits until an item is to be published, counted from 1; gives the time for which it was
+        meant (Unix seconds), so that one which had to wait for others is late."""
+        if not self._per_s:
+            return time.time()
+        await asyncio.sleep(number / self._per_s - self.took_s)
+        return self._began_at + number / self._per_s
 
     def speed(self, items: int) -> Speed:
         cpu_s = time.process_time() - self._cpu_s, _cpu_s(self._server) - self._server_s
@@ -127,7 +130,8 @@ async def by_gateway(server: ThrowawayProsody, seconds: float, per_s: float | No
         watch = Watch(server, per_s)
         while watch.took_s < seconds:
             await watch.due(number + 1)
-            await slot.until(lambda: publisher.waiting + len(slot.outbox) < 2 * WINDOW)
+            if per_s is None:
+                await slot.until(lambda: publisher.waiting + len(slot.outbox) < 2 * WINDOW)
             number += 1
             bench.say({Path(3303, number % ITEMS, 5700): number / 10})
         await gateway.settled()
@@ -147,15 +151,10 @@ async def by_slixmpp(server: ThrowawayProsody, seconds: float, per_s: float | No
             while watch.took_s < seconds:
                 sent += 1
                 number = sent
-                await watch.due(number)
+                at = f"{await watch.due(number):.3f}"
                 pack = ET.Element("{urn:ietf:params:xml:ns:senml}sensml")
                 base = f"urn:dev:mac:0024befffe804ff1/3303/{number % ITEMS}/"
-                fields = {
-                    "bn": base,
-                    "bt": f"{time.time():.3f}",
-                    "n": "5700",
-                    "v": str(number / 10),
-                }
+                fields = {"bn": base, "bt": at, "n": "5700", "v": str(number / 10)}
                 ET.SubElement(pack, "{urn:ietf:params:xml:ns:senml}senml", fields)
                 item = f"3303/{number % ITEMS}"
                 await peer.pubsub.publish(SERVICE, NODE, id=item, payload=pack, timeout=60)
