@@ -73,8 +73,8 @@ bench-soak: $(VENV)/.dev
 bench-status: $(VENV)/.dev
 	@$(PY) -m benchmarks.status_pages $(BENCH)
 
-# The XMPP mirror against a bare slixmpp publisher, under stock limits and through an outage: five
-# minutes, BENCH=--quick less than one.
+# The XMPP mirror against a bare slixmpp publisher, under stock limits and through an outage: six
+# minutes, BENCH=--quick one.
 bench-xmpp: $(VENV)/.dev
 	@tools/need prosody=prosody openssl=openssl
 	@$(PY) -m benchmarks.xmpp $(BENCH)

@@ -316,7 +316,7 @@ async def main(*, quick: bool) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="less than a minute")
+    parser.add_argument("--quick", action="store_true", help="a minute")
     parser.add_argument("--subscriber", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.subscriber:
