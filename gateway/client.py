@@ -35,6 +35,9 @@ ANSWER_TIMEOUT_S = 15.0
 """Longer than the daemon waits for a device."""
 
 
+LONGEST_REQUEST = 65_536
+"""Octets that the daemon reads of a request: the longest value is a few kilobytes."""
+
 ROOT = 0
 """Nobody should join root's group to read a thermometer."""
 
@@ -60,11 +63,14 @@ def talk(
     socket_file: FilePath, request: Mapping[str, object], timeout_s: float | None
 ) -> Iterator[Any]:
     """The answers to a request, as they come; GatewayError as above."""
+    line = json.dumps(request).encode() + b"\n"
+    if len(line) > LONGEST_REQUEST:
+        raise GatewayError(f"that is too long: a request has up to {LONGEST_REQUEST:,} octets")
     try:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(timeout_s)
             connection.connect(os.fspath(socket_file))
-            connection.sendall(json.dumps(request).encode() + b"\n")
+            connection.sendall(line)
             for line in connection.makefile("rb"):
                 answer = json.loads(line)
                 if "error" in answer:

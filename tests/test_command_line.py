@@ -225,6 +225,18 @@ def test_a_negative_number_is_a_value_and_a_truth_value_is_said_as_people_say_it
     assert "did you mean '--json'" in daemon.command("set", "a", "1", "--jsn").stderr.lower()
 
 
+def test_who_forgets_a_listed_device_is_told_that_it_joins_anew(daemon: Daemon) -> None:
+    daemon.until(lambda: daemon.value("attic/3312/0/5850"))
+    assert daemon.command("forget", "attic").stdout == (
+        "sim:0000000000000001 is forgotten; it is listed, and joins anew when it is seen\n"
+    )
+
+
+def test_what_is_too_long_to_ask_is_told(daemon: Daemon) -> None:
+    done = daemon.command("set", "attic/3312/0/5850", 70_000 * "1")
+    assert "that is too long" in done.stderr
+
+
 def test_what_a_terminal_cannot_show_is_a_question_mark(
     daemon: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -307,7 +319,7 @@ def test_answers_are_json_for_programs(daemon: Daemon) -> None:
         ("permit 0s", {"join_window_s": 0}),
         ("log info", {"told": "everything logs at level info until the daemon ends"}),
         ("reload", {"told": []}),
-        ("forget attic", {"forgotten": "sim:0000000000000001"}),
+        ("forget attic", {"forgotten": "sim:0000000000000001", "listed": True}),
     ):
         done = daemon.command(*words.split(), "--json")
         assert json.loads(done.stdout) == answer, words

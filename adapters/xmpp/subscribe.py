@@ -16,6 +16,7 @@ from pathlib import Path as FilePath
 from typing import NoReturn
 
 import click
+from slixmpp import JID, InvalidJID
 
 from adapters.xmpp import stanzas
 from adapters.xmpp.errors import BadCredentials, CannotLogIn, NoAnswer, SessionLost, StanzaError
@@ -157,7 +158,9 @@ def line(update: Update) -> str:
     if update.gone:
         return f"{'':24} {record.name} is gone"
     stamp = "" if record.time is None else _stamp(record.time)
-    value = printable(str(_plain(record)), _VALUE_LENGTH)
+    plain = _plain(record)
+    text = str(plain).lower() if isinstance(plain, bool) else str(plain)
+    value = printable(text, _VALUE_LENGTH)
     return f"{stamp:24} {record.name} {value} {record.unit or ''}".rstrip()
 
 
@@ -193,8 +196,17 @@ def _plain(record: Record) -> bool | int | float | str | None:
             return record.value
 
 
+def _account(_: click.Context, __: click.Parameter, jid: str) -> str:
+    try:
+        if JID(jid).user:
+            return jid
+    except InvalidJID:
+        pass
+    raise click.BadParameter(f"{jid!r} is no account, such as you@example.org")
+
+
 @click.command("subscribe")
-@click.option("--jid", required=True, help="The account to log in with.")
+@click.option("--jid", required=True, callback=_account, help="The account to log in with.")
 @click.option(
     "--password-file",
     required=True,
@@ -226,7 +238,7 @@ def command(
     count: int | None,
     nodes: tuple[str, ...],
 ) -> None:
-    """Print what a gateway publishes over XMPP: one line a change.
+    """Print what a gateway publishes over XMPP, one line a change, until Ctrl-C.
 
     Follows the NODES named, else all devices in the gateway's directory.
     """
@@ -250,7 +262,7 @@ def command(
             account, service=service, nodes=nodes, directory=directory, show=show, tell=tell
         )
         asyncio.run(subscriber.run())
-    except Enough:
+    except (Enough, KeyboardInterrupt):
         pass
     except GatewayError as error:
         raise click.ClickException(str(error)) from error

@@ -173,4 +173,5 @@ def name(socket_file: FilePath, target: str, name: str, as_json: bool) -> None:
 def forget(socket_file: FilePath, target: str, as_json: bool) -> None:
     """Remove a device, its prefix and its values for good, also one that is listed no more."""
     answer = ask(socket_file, {"do": "forget", "target": target})
-    say(answer, f"{answer['forgotten']} is forgotten", as_json=as_json)
+    again = "; it is listed, and joins anew when it is seen" if answer.get("listed") else ""
+    say(answer, f"{answer['forgotten']} is forgotten{again}", as_json=as_json)

@@ -167,7 +167,7 @@ class Requests:
                 raise NotAllowed(f"only a whole device can be forgotten, not {target}") from None
             device = known.id
         self._hub.forget(device)
-        return {"forgotten": device}
+        return {"forgotten": device, "listed": self._hub.rules.of(device).listed}
 
     async def _diagnostics(self) -> AsyncGenerator[object, None]:
         """How all is, the end of the log, and then each device with its values."""

@@ -16,11 +16,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping
 from pathlib import Path as FilePath
 from typing import Any
 
+from gateway.client import LONGEST_REQUEST
 from gateway.control.requests import Requests
 from gateway.errors import GatewayError, StateError
-
-REQUEST_LIMIT = 65_536
-"""Octets of one request line: the longest value is a few kilobytes."""
 
 REQUEST_TIMEOUT_S = 30.0
 """A client that connects and says nothing is dropped."""
@@ -49,7 +47,7 @@ class ControlServer:
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             _make_room(self._file)
-            server = await asyncio.start_unix_server(self._serve, self._file, limit=REQUEST_LIMIT)
+            server = await asyncio.start_unix_server(self._serve, self._file, limit=LONGEST_REQUEST)
             self._file.chmod(0o660)
         except OSError as error:
             raise StateError(
@@ -123,7 +121,7 @@ async def _until_hangup(reader: asyncio.StreamReader, work: Coroutine[Any, Any, 
 
 async def _hangup(reader: asyncio.StreamReader) -> None:
     with contextlib.suppress(ConnectionError):
-        while await reader.read(REQUEST_LIMIT):
+        while await reader.read(LONGEST_REQUEST):
             pass
 
 

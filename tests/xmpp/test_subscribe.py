@@ -9,6 +9,7 @@ from importlib.metadata import entry_points
 from pathlib import Path as FilePath
 
 import pytest
+from click.testing import CliRunner
 
 from adapters.sim.prosody import SERVICE, ThrowawayProsody
 from adapters.xmpp import subscribe
@@ -16,6 +17,7 @@ from adapters.xmpp.errors import BadCredentials
 from adapters.xmpp.merge import Update
 from adapters.xmpp.stream import Account
 from adapters.xmpp.subscribe import Subscriber, json_line, line
+from gateway.cli.root import cli
 from gateway.formats.senml import Record
 from tests.deadlines import DEADLINE_S
 from tests.fakes import METER, STATION, HubBench
@@ -254,6 +256,7 @@ def test_a_line_for_people_holds_time_name_value_and_unit() -> None:
     assert line(update) == f"2026-11-20T23:25:36.241Z {NAME} 21.5 Cel"
     assert line(Update(NODE, "x", Record(NAME, "a\x1b[31m"))).endswith(f"{NAME} a?[31m")
     assert line(Update(NODE, "x", Record(NAME, 1, None, 1e300))).startswith("1e+300")
+    assert line(Update(NODE, "x", Record(NAME, True))).endswith(" true")
     assert line(Update(NODE, "x", Record(NAME, 1), gone=True)).strip() == f"{NAME} is gone"
 
 
@@ -267,3 +270,23 @@ def test_a_line_for_programs_is_one_json_object() -> None:
         "unit": None,
         "time": 1.5,
     }
+
+
+@pytest.mark.parametrize("jid", ["@", "a@", "localhost", "a b@c"])
+def test_what_is_no_account_is_told_without_a_traceback(jid: str) -> None:
+    words = ["subscribe", "--jid", jid, "--password-file", "/nowhere"]
+    done = CliRunner().invoke(cli, words)
+    assert done.exit_code == 2
+    assert "is no account, such as you@example.org" in done.output
+
+
+def test_ctrl_c_is_how_one_ends_it(monkeypatch: pytest.MonkeyPatch, tmp_path: FilePath) -> None:
+    async def interrupted(_: Subscriber) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Subscriber, "run", interrupted)
+    (tmp_path / "password").write_text("x")
+    (tmp_path / "password").chmod(0o600)
+    words = ["subscribe", "--jid", "a@localhost", "--password-file", str(tmp_path / "password")]
+    done = CliRunner().invoke(cli, words)
+    assert (done.exit_code, done.output) == (0, "")
