@@ -264,6 +264,16 @@ def test_an_output_that_takes_nothing_more_is_told_in_a_line() -> None:
     assert (done.returncode, done.stderr) == (1, "border-gateway: No space left on device\n")
 
 
+def test_a_file_that_cannot_be_made_is_told_in_a_line(
+    tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "none" / "air.pcap"
+    monkeypatch.setattr("sys.argv", ["border-gateway", "radio", "capture", str(file)])
+    with pytest.raises(SystemExit, match="1"):
+        main()
+    assert capsys.readouterr().err == f"border-gateway: {file}: No such file or directory\n"
+
+
 def test_ctrl_c_while_the_program_is_loaded_ends_it_without_a_traceback(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

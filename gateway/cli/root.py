@@ -80,7 +80,8 @@ def main() -> None:
         click.echo(clean(f"border-gateway: {error}"), err=True)
         sys.exit(1)
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if not error.filename and error.errno != errno.ENOSPC:
             raise
-        click.echo(f"border-gateway: {error.strerror}", err=True)
+        about = f"{error.filename}: " if error.filename else ""
+        click.echo(clean(f"border-gateway: {about}{error.strerror}"), err=True)
         sys.exit(1)
