@@ -222,6 +222,11 @@ class Publisher:
         for item in bridged:
             self._put(Key(device.id, item))
         self._put(Key(DIRECTORY, device.id))
+        self._count_anew()
+
+    def _count_anew(self) -> None:
+        """The gateway's own item in the directory says how many devices there are."""
+        self._queue.put(Key(DIRECTORY, GATEWAY), at_leisure=True)
 
     def _describe(self, device: Device) -> None:
         if device.id not in self._items:
@@ -240,6 +245,7 @@ class Publisher:
         self.delivery.forget(device)
         self._queue.put_in_order([Key(device, STATUS)], Key(device, _NODE))
         self._put(Key(DIRECTORY, device))
+        self._count_anew()
 
     # --- sending --------------------------------------------------------------------------------
 

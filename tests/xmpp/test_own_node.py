@@ -62,6 +62,19 @@ async def test_a_change_of_the_gateway_itself_is_told_at_once(
         await reader.until(lambda: reader.value(OWN_NODE, "3/0", "11/0") == "7")
 
 
+async def test_the_directory_counts_devices_as_they_come_and_go(
+    run: Run, reader: Peer, bench: HubBench
+) -> None:
+    async with run() as gateway:
+        await gateway.settled()
+        await reader.subscribe(DIRECTORY)
+        bench.join(METER)
+        bench.say({VALUE: 1.0}, METER)
+        await reader.until(lambda: reader.value(DIRECTORY, "gateway", "devices") == "2")
+        bench.hub.forget(METER)
+        await reader.until(lambda: reader.value(DIRECTORY, "gateway", "devices") == "1")
+
+
 async def test_devices_come_to_and_leave_the_gateways_object_25(
     run: Run, reader: Peer, bench: HubBench
 ) -> None:
