@@ -262,6 +262,16 @@ def test_a_garbled_device_is_as_the_spare_has_it(tmp_path: FilePath, change: str
     state.close()
 
 
+def test_what_the_first_version_left_is_known_before_it_is_brought_up_to_date(
+    tmp_path: FilePath,
+) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / "state.db")) as db:
+        db.executescript(f"{MIGRATIONS[0]} PRAGMA user_version = 1;")
+        db.execute("INSERT INTO device VALUES (?, 'weather', '', 'ble', 1, NULL)", (STATION,))
+        db.commit()
+    assert [known.prefix for known in remembered(tmp_path)] == ["", "weather"]
+
+
 def test_a_file_of_a_newer_version_is_refused_and_left_alone(tmp_path: FilePath) -> None:
     StateDatabase(tmp_path).close()
     with sqlite3.connect(tmp_path / "state.db") as db:

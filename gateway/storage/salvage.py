@@ -11,7 +11,7 @@ import logging
 import math
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path as FilePath
 from typing import Any
@@ -53,12 +53,12 @@ def salvage(source: FilePath, tables: Sequence[str], into: sqlite3.Connection) -
     return saved
 
 
-def judged(db: sqlite3.Connection) -> tuple[Rows, Rows]:
+def judged(db: sqlite3.Connection, tables: Iterable[str] = _JUDGED) -> tuple[Rows, Rows]:
     """The rows that make sense, and those that do not: an old SD card turns bits."""
     sensible: dict[str, list[Row]] = {table: [] for table in _JUDGED}
     garbled: dict[str, list[Row]] = defaultdict(list)
     taken: set[object] = set()
-    for table in _JUDGED:
+    for table in tables:
         for row in db.execute(f"SELECT * FROM {table}"):  # noqa: S608  (our own names)
             owned = _owned(table, row)
             fits = _sensible(table, row) and taken.isdisjoint(owned)

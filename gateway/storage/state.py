@@ -220,7 +220,7 @@ def remembered(folder: FilePath) -> Sequence[Remembered]:
             if db.execute("PRAGMA user_version").fetchone()[0] > len(MIGRATIONS):
                 raise newer(file)
             db.text_factory = as_text
-            return _remembered(judged(db)[0])
+            return _remembered(judged(db, ("device", "instance", "value"))[0])
     except sqlite3.Error:
         return []
 
