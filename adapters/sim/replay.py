@@ -16,6 +16,7 @@ from adapters.sim import modules
 from adapters.sim.modules import sensor
 from adapters.sim.peripherals import Peripheral
 
+_AGAIN_S = 0.2
 _TICK_S = 1.5
 _FIRST_PRESS_S = 2.0
 _PRESS_EVERY_S = 20.0
@@ -26,10 +27,22 @@ _KEYS = (1, 2, 4, 8, 16)
 
 async def live(station: Peripheral, relay: Peripheral, remote: Peripheral) -> None:
     """Runs all three until cancelled."""
-    async with asyncio.TaskGroup() as lives:
-        lives.create_task(_weather(station))
-        lives.create_task(_power_meter(relay))
-        lives.create_task(_remote_control(remote))
+    works = _weather(station), _power_meter(relay), _remote_control(remote)
+    lives = {asyncio.create_task(work) for work in works}
+    try:
+        done, _ = await asyncio.wait(lives, return_when=asyncio.FIRST_EXCEPTION)
+        for life in done:
+            life.result()
+    finally:
+        await _end(lives)
+
+
+async def _end(lives: set[asyncio.Task[None]]) -> None:
+    """Ends them, also one that goes on: bumble's wait_for may lose a cancellation (Python 3.11)."""
+    while lives:
+        for life in lives:
+            life.cancel()
+        _, lives = await asyncio.wait(lives, timeout=_AGAIN_S)
 
 
 async def _weather(station: Peripheral) -> None:
