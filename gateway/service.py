@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -254,6 +255,7 @@ def run(config: Config, state_folder: FilePath, reread: Callable[[], Config] | N
             runner.run(main())
     finally:
         leave.cancel()
+        gc.freeze()  # an interpreter that ends need not look for garbage: 0.7 s with 1,000 devices
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

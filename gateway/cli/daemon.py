@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import signal
 from pathlib import Path as FilePath
 
@@ -25,7 +24,6 @@ def run(config: FilePath, state: FilePath) -> None:
     from gateway.configuration.config import load
 
     service.run(load(config), state, lambda: load(config))
-    gc.freeze()  # who ends looks for no garbage: with 1,000 devices that takes longer than all else
 
 
 @click.command()
