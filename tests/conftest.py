@@ -40,6 +40,7 @@ def _format_every_log_record() -> Iterator[None]:
         logging.getLogger(ours).setLevel(logging.DEBUG)
     yield
     root.removeHandler(handler)
+    logging.disable(logging.NOTSET)  # which a command that was run in this process may have raised
 
 
 @pytest.fixture
