@@ -20,11 +20,11 @@ async def test_a_weather_station_shows_its_recorded_values() -> None:
     async with rig(WEATHER_STATION) as r:
         await r.all_connected()
         values = r.port.of(STATION)
-        assert values["/3303/0/5700"] == 25.99486541748047
+        assert values["/3303/0/5700"] == 25.994865
         assert values["/3303/0/5701"] == "C"
-        assert values["/3304/0/5700"] == 41.2259521484375
+        assert values["/3304/0/5700"] == 41.225952
         assert values["/3315/0/5700"] == 1009.0
-        assert values["/3324/0/5700"] == 45.78236389160156
+        assert values["/3324/0/5700"] == 45.782364
         assert values["/3325/0/5701"] == "pcs/0.01cf"
         assert values["/3200/0/5500"] is False
         assert values["/3202/0/5751"] == "Voltage mV"
@@ -136,7 +136,7 @@ async def test_a_number_that_is_none_is_dropped_and_counted() -> None:
         await r.all_connected()
         await r.station.notify(modules.TEMPERATURE, bytes.fromhex("00000000c07f"))
         await r.port.until(lambda: r.port.counters["ble_values_not_finite"] == 1)
-        assert r.port.of(STATION)["/3303/0/5700"] == 25.99486541748047
+        assert r.port.of(STATION)["/3303/0/5700"] == 25.994865
 
 
 async def test_a_value_that_does_not_decode_leaves_the_others_alone() -> None:

@@ -40,7 +40,7 @@ async def test_a_read_leaves_nothing_behind(peer: Peer, kind: Type) -> None:
         more = [accept(0)] if number % 2 else []
         await peer.ask(VALUE, *more, kind=kind, token=number.to_bytes(4, "big"))
     gc.collect()
-    assert len(gc.get_objects()) - objects < 200
+    assert len(gc.get_objects()) - objects < 1_000  # half an object a read
     assert resident_kb() - before < 2 * 1024
 
 

@@ -1,6 +1,7 @@
 """A container whose PID 1 is systemd: a small Debian from a folder, changed in memory only."""
 
 import contextlib
+import fcntl
 import json
 import subprocess
 import time
@@ -70,7 +71,18 @@ class Machine:
 
 @contextlib.contextmanager
 def booted(root: FilePath, packages: FilePath) -> Iterator[Machine]:
-    """A machine, with the folder of packages as /packages; it is gone with all its changes then."""
+    """A machine, with the folder of packages as /packages; it is gone with all its changes then.
+
+    One at a time on this computer: two would have the same control groups.
+    """
+    with root.with_name(f"{root.name}.booted").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with _booted(root, packages) as machine:
+            yield machine
+
+
+@contextlib.contextmanager
+def _booted(root: FilePath, packages: FilePath) -> Iterator[Machine]:
     container = subprocess.Popen(
         [
             *("systemd-nspawn", "--quiet", "--directory", str(root), "--volatile=overlay"),
