@@ -1,4 +1,4 @@
-"""Mirrors the devices into pubsub nodes: which items an event touches, and what they then hold.
+"""Mirrors the devices into pubsub nodes: sends their items, and deals with what a server says.
 
 The values are read when an item is sent, so that none is ever stale.
 """
@@ -8,22 +8,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import NoReturn, assert_never
+from typing import NoReturn
 
 from adapters.xmpp import payload, recall
 from adapters.xmpp.config import XmppSection
 from adapters.xmpp.contents import Contents
 from adapters.xmpp.delivery import Delivery, Place
 from adapters.xmpp.errors import NoAnswer, StanzaError
+from adapters.xmpp.items import NODE, Items
 from adapters.xmpp.nodes import DIRECTORY, Nodes, listed_as
 from adapters.xmpp.pace import Pace
-from adapters.xmpp.payload import META, STATUS, Layout
+from adapters.xmpp.payload import META, STATUS
 from adapters.xmpp.pubsub import FORBIDDEN, Pubsub, forbidden
 from adapters.xmpp.queue import Key, KeyQueue
 from adapters.xmpp.upkeep import delete, look_after, tidy
 from gateway.errors import AdapterError
-from gateway.events import Change, Device, DeviceChanged, Entry, Event, Removed, State
-from gateway.model import GATEWAY, DeviceId, Path
+from gateway.events import Device, Entry, Event, Removed, State
+from gateway.model import GATEWAY, DeviceId
 from gateway.ports import NorthPort
 
 log = logging.getLogger(__name__)
@@ -40,9 +41,6 @@ FAREWELL_S = 1.5
 HISTORY = "history"
 """The name of the place up to which the server has all changes."""
 
-_NODE = ""
-"""The key of a removed device's node itself."""
-
 
 class Publisher:
     """The mirror of all devices. It outlives sessions; `run` serves one of them.
@@ -55,19 +53,17 @@ class Publisher:
         self._gateway = config.gateway
         self.nodes = Nodes(f"{config.root}/{config.gateway}")
         self.delivery = Delivery(Place(port.place(HISTORY)))
-        self._contents = Contents(
-            port, self.nodes, config.gateway, lambda device: self._items.get(device, ()), self._omit
-        )
         self.sent_items = 0
         self.moved = asyncio.Event()
         self._queue = KeyQueue(config.window)
-        self._items: dict[DeviceId, set[str]] = {}
-        self._layout = config.layout
+        items = Items(port, config.layout, self._queue, self.delivery, self._woken)
+        self._items = items
+        self._contents = Contents(
+            port, self.nodes, config.gateway, lambda device: items.of.get(device, ()), self._omit
+        )
         self._prune = config.prune
-        self._cramped: set[DeviceId] = set()
         self._refused: set[tuple[DeviceId, str]] = set()
         self._told: dict[Key, str] = {}
-        self._listed: set[DeviceId] = set()
         self._recalled = False
         self._wake = asyncio.Event()
         self._blocked = False
@@ -87,42 +83,20 @@ class Publisher:
 
     def absorb(self, event: Event) -> None:
         """Notes which items an event touches."""
-        device = self._port.device_by_id(event.device)
-        match event:
-            case Removed(path=None):
-                self._remove(event.device)
-            case Change() | DeviceChanged() | Removed() if device is None:
-                pass  # its removal is still to come
-            case Change():
-                if event.entry:
-                    item = payload.item_id(event.path, self._layout_of(device.id))
-                    self.delivery.told(event.entry, Key(device.id, item))
-                if device.id in self._items:
-                    self._touch(device.id, event.path)
-                else:
-                    self._announce(device)
-            case DeviceChanged():
-                self._describe(device)
-            case Removed():
-                for item in sorted(self._items.get(device.id, ())):
-                    if event.path and payload.concerns(item, event.path):
-                        self._put(Key(device.id, item))
-                self._describe(device)
-            case _:
-                assert_never(event)
+        self._items.absorb(event)
+        if isinstance(event, Removed) and event.path is None:
+            self._refused = {fault for fault in self._refused if fault[0] != event.device}
 
     def republish(self) -> None:
         """Publishes everything again, whatever the server has."""
         self._told.clear()
-        self._listed.clear()
-        for device in self._port.devices():
-            self._announce(device)
+        self._items.announce_all()
 
     async def ensure_directory(self, pubsub: Pubsub) -> None:
         """Makes the directory's node exist."""
         room = await pubsub.ensure(self.nodes.directory, f"Devices of {self._gateway}")
-        if room < len(self._items):
-            reason = f"the server keeps only {room} items, {len(self._items)} are needed"
+        if room < len(self._items.of):
+            reason = f"the server keeps only {room} items, {len(self._items.of)} are needed"
             self._once(DIRECTORY, "", f"{reason} (Prosody: pubsub_max_items)")
 
     async def run(self, pubsub: Pubsub) -> None:
@@ -136,11 +110,11 @@ class Publisher:
                 await self._recall(pubsub)
                 self._recalled = True
             async with asyncio.TaskGroup() as group:
-                group.create_task(tidy(pubsub, self.nodes, self._items, prune=self._prune))
+                group.create_task(tidy(pubsub, self.nodes, self._items.of, prune=self._prune))
                 group.create_task(self._refresh())
                 waits_for = self._queue.waits_for
                 group.create_task(
-                    look_after(pubsub, self.nodes, self._items, waits_for, self._restore)
+                    look_after(pubsub, self.nodes, self._items.of, waits_for, self._restore)
                 )
                 await self._dispatch(pubsub, group)
         finally:
@@ -172,12 +146,12 @@ class Publisher:
             if item is None or not (said := recall.same(item, device, node, resources)):
                 continue
             self._told[key] = said
-            self._listed.add(device.id)
+            self._items.listed.add(device.id)
             self._queue.discard(key)
             if device.availability.state is not State.UNKNOWN:
-                self._put(key)
+                self._items.put(key)
         own = await recall.read(pubsub, self.nodes.device(GATEWAY))
-        for name in filter(payload.is_bridged, own.keys() & self._items[GATEWAY]):
+        for name in filter(payload.is_bridged, own.keys() & self._items.of[GATEWAY]):
             await asyncio.sleep(0)
             key = Key(GATEWAY, name)
             said, pack = self._contents.said(key, own[name]), self._contents.pack(key)
@@ -185,78 +159,16 @@ class Publisher:
                 self._told[key] = said
                 self._queue.discard(key)
 
-    # --- which items ---------------------------------------------------------------------------
-
-    def _put(self, key: Key) -> None:
-        """What is in the directory already is not urgent there, nor what only repeats it."""
-        is_listed = key.device == DIRECTORY and key.item in self._listed
-        repeats = key.device == GATEWAY and payload.is_bridged(key.item)
-        self._queue.put(key, at_leisure=is_listed or repeats)
-        self._wake.set()
-        self.moved.set()
-
-    def _layout_of(self, device: DeviceId) -> Layout:
-        return "state" if device in self._cramped else self._layout
-
-    def _touch(self, device: DeviceId, path: Path) -> None:
-        item = payload.item_id(path, self._layout_of(device))
-        if payload.is_bridged(item) and device in self._cramped:
-            return
-        self._items[device].add(item)
-        self._put(Key(device, item))
-        if path.resource == payload.UNITS:  # the unit may stand in the instance's other items
-            for other in sorted(self._items[device]):
-                if payload.concerns(other, path.upto(2)):
-                    self._put(Key(device, other))
-
-    def _announce(self, device: Device) -> None:
-        """Everything of a device, `status` last: when it says online, all is there."""
-        items = payload.item_ids(self._port.resources(device.id), self._layout_of(device.id))
-        bridged = [item for item in items if payload.is_bridged(item)]
-        items = [item for item in items if item not in bridged]
-        if device.id in self._cramped:
-            bridged = []
-        self._items[device.id] = {*items, *bridged, *self._items.get(device.id, ())}
-        keys = [Key(device.id, item) for item in (META, *items)]
-        self._queue.put_in_order(keys, Key(device.id, STATUS))
-        for item in bridged:
-            self._put(Key(device.id, item))
-        self._put(Key(DIRECTORY, device.id))
-        self._count_anew()
-
-    def _count_anew(self) -> None:
-        """The gateway's own item in the directory says how many devices there are."""
-        self._queue.put(Key(DIRECTORY, GATEWAY), at_leisure=True)
-
-    def _describe(self, device: Device) -> None:
-        if device.id not in self._items:
-            self._announce(device)
-            return
-        self._put(Key(device.id, META))
-        if device.id != GATEWAY:  # its availability is always the same, and told by REFRESH_S
-            self._put(Key(device.id, STATUS))
-            self._put(Key(DIRECTORY, device.id))
-
-    def _remove(self, device: DeviceId) -> None:
-        self._items.pop(device, None)
-        self._cramped.discard(device)
-        self._refused = {fault for fault in self._refused if fault[0] != device}
-        self._queue.forget(device)
-        self.delivery.forget(device)
-        self._queue.put_in_order([Key(device, STATUS)], Key(device, _NODE))
-        self._put(Key(DIRECTORY, device))
-        self._count_anew()
-
     # --- sending --------------------------------------------------------------------------------
 
     async def _refresh(self) -> None:
         while True:
             await asyncio.sleep(REFRESH_S)
-            self._put(Key(DIRECTORY, GATEWAY))
-            for item in (STATUS, *sorted(self._items[GATEWAY])):
+            self._items.put(Key(DIRECTORY, GATEWAY))
+            for item in (STATUS, *sorted(self._items.of[GATEWAY])):
                 if not payload.is_bridged(item):
                     self._told.pop(Key(GATEWAY, item), None)
-                    self._put(Key(GATEWAY, item))
+                    self._items.put(Key(GATEWAY, item))
 
     async def _dispatch(self, pubsub: Pubsub, group: asyncio.TaskGroup) -> NoReturn:
         """Begins to send what the window allows. One task wakes for what comes, not a whole pool:
@@ -279,8 +191,7 @@ class Publisher:
                 self._refusal(pubsub, key, error)
             else:
                 self._sent(pubsub, key, time.monotonic() - began)
-            self._wake.set()
-            self.moved.set()
+            self._woken()
             key = self._queue.take(time.monotonic())
 
     def _sent(self, pubsub: Pubsub, key: Key, took_s: float) -> None:
@@ -293,6 +204,10 @@ class Publisher:
         if self._blocked:
             self._blocked = False
             self._port.status(connected(pubsub))
+
+    def _woken(self) -> None:
+        self._wake.set()
+        self.moved.set()
 
     async def _something_to_do(self) -> None:
         self._wake.clear()
@@ -314,13 +229,13 @@ class Publisher:
                 await pubsub.ensure(self.nodes.device(device.id), self._contents.title(device))
         elif device is not None:
             room = await pubsub.ensure(node, self._contents.title(device))
-            if room < len(self._items.get(device.id, ())) + 2:
+            if room < len(self._items.of.get(device.id, ())) + 2:
                 self._cramp(device, room)
-        elif key.item == _NODE:
+        elif key.item == NODE:
             await delete(pubsub, node)
             self._told.pop(Key(key.device, META), None)
             return
-        if key.item == _NODE:  # it is back
+        if key.item == NODE:  # it is back
             return
         item_id = listed_as(DeviceId(key.item)) if in_directory else key.item
         pack = self._contents.pack(key)
@@ -332,14 +247,14 @@ class Publisher:
             if said is not None:
                 self._told[key] = said
             if in_directory and key.item != GATEWAY:  # whose item must not become old
-                self._listed.add(DeviceId(key.item))
+                self._items.listed.add(DeviceId(key.item))
         else:
             self.delivery.dropped(key)
-            self._items.get(key.device, set()).discard(key.item)
+            self._items.of.get(key.device, set()).discard(key.item)
             await pubsub.retract(node, item_id)
             self._told.pop(key, None)
             if in_directory:
-                self._listed.discard(DeviceId(key.item))
+                self._items.listed.discard(DeviceId(key.item))
 
     def _shows(self, entry: Entry) -> bool:
         """Whether a pack that is made now shows a change, and not a newer reading."""
@@ -350,15 +265,11 @@ class Publisher:
 
     def _cramp(self, device: Device, room: int) -> None:
         """The server keeps fewer items than the device has: all its values go into one."""
-        if device.id not in self._cramped:
+        if self._items.cramp(device):
             log.error(
                 "%s: the server keeps only %d items, too few for this device; its values are now "
                 'in one item, "state" (Prosody: raise pubsub_max_items)', device.id, room,
             )  # fmt: skip
-            self._cramped.add(device.id)
-            for item in self._items.pop(device.id, ()):
-                self._put(Key(device.id, item))
-            self._announce(device)
 
     # --- what goes wrong -----------------------------------------------------------------------
 
@@ -399,11 +310,11 @@ class Publisher:
         log.warning("node %s was deleted or changed on the server; it is put right", node)
         self._told.clear()
         if owner == DIRECTORY:
-            self._listed.clear()
-            for listed in self._items:
-                self._put(Key(DIRECTORY, listed))
+            self._items.listed.clear()
+            for listed in self._items.of:
+                self._items.put(Key(DIRECTORY, listed))
         elif device := self._port.device_by_id(owner):
-            self._announce(device)
+            self._items.announce(device)
 
     def _omit(self, device: DeviceId, name: str) -> None:
         self._once(device, name, "it cannot be written in SenML, or is too long")
