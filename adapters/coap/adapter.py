@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import ipaddress
-import logging
 import socket
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Protocol, Self, TypeVar, assert_never
+from typing import TYPE_CHECKING, Annotated, Protocol, Self, assert_never
 
 from aiocoap import Context
 from pydantic import AfterValidator, Field, model_validator
@@ -26,11 +25,17 @@ from adapters.coap.secured import Keys
 from adapters.coap.server import Server
 from adapters.coap.streams import Streams
 from adapters.coap.tcp import Tcp
-from adapters.coap.tcp import bind as bind_tcp
 from adapters.coap.udp import UdpSocket
 from gateway.configuration.checks import Finding, Severity, listener, secret_file
-from gateway.configuration.listen import Listen, parse_listen
-from gateway.errors import AdapterError
+from gateway.configuration.listen import (
+    Listen,
+    keep_looking,
+    listening,
+    open_all,
+    parse_listen,
+    places,
+    require_one,
+)
 from gateway.events import Change, DeviceChanged, Event, Removed
 from gateway.objects.registry import Registry
 from gateway.ports import NorthPort, Section
@@ -38,16 +43,11 @@ from gateway.ports import NorthPort, Section
 if TYPE_CHECKING:
     from adapters.coap.oscore import Contexts
 
-log = logging.getLogger(__name__)
-
 NUMBERS_PER_S = 16_384
 """Observe numbers begin with the clock, so that they rise over a restart too (RFC 7641 4.4).
 
 Faster than changes can be told, and slow enough for 128 s to be less than half of the 24 bits.
 """
-
-_NO_SUCH_ADDRESS = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
-"""This machine lacks the address, IPv6 perhaps: no reason to give up the others."""
 
 
 def _check_websockets(listen: tuple[str, ...]) -> tuple[str, ...]:
@@ -123,9 +123,6 @@ class Listening(Protocol):
         """Gives the address back, where it does not run."""
 
 
-_Bound = TypeVar("_Bound", UdpSocket, Listening)
-
-
 class Coap:
     """The adapter: see its section for what it offers."""
 
@@ -162,27 +159,29 @@ class Coap:
             await self._serve(keys)
 
     async def _serve(self, keys: Keys | None) -> None:
+        config = self._config
+        require_one([*config.listen, *config.listen_tcp, *config.listen_ws])
         context = Context(serversite=Site(self._server), loggername=LIBRARY)
         fronts = self._open(context, keys)
         reachable = [front.socket for front in fronts if not front.socket.local]
         discoveries = [
             Discovery(interface, reachable, self._server, self._port)
-            for interface in self._config.multicast
+            for interface in config.multicast
         ]
         try:
             connected = self._open_streams()
             notifiers = [f.notifier for f in fronts] + [c.streams.notifier for c in connected]
-            self._port.status(
-                _describe([*(f.socket for f in fronts), *(c.streams for c in connected)], keys)
-            )
+            sockets: list[UdpSocket | Streams] = [f.socket for f in fronts]
+            sockets += [c.streams for c in connected]
+            look = partial(self._look, discoveries, sockets, keys)
+            look()
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._server.directory.keep_ready())
-                for listening in connected:
-                    tasks.create_task(listening.run())
+                tasks.create_task(keep_looking(look))
+                for each in connected:
+                    tasks.create_task(each.run())
                 for notifier in notifiers:
                     tasks.create_task(notifier.keep_telling())
-                for discovery in discoveries:
-                    tasks.create_task(discovery.keep_joined())
                 await self._tell(notifiers)
         finally:
             for discovery in discoveries:
@@ -191,8 +190,20 @@ class Coap:
                 front.stop()
             await context.shutdown()
 
+    def _look(
+        self,
+        discoveries: Iterable[Discovery],
+        sockets: Collection[UdpSocket | Streams],
+        keys: Keys | None,
+    ) -> None:
+        """Shows where the adapter is reached now; interfaces and addresses come and go."""
+        for discovery in discoveries:
+            discovery.look()
+        text, well = _describe(sockets, keys)
+        self._port.status(text, well=well)
+
     def _open(self, context: Context, keys: Keys | None) -> list[Front]:
-        bound = _bind([(text, UdpSocket) for text in self._config.listen])
+        bound = open_all([(text, UdpSocket) for text in self._config.listen])
         return [
             Front(each, self._server, self._port, self._observers(), context, keys=keys)
             for each in bound
@@ -207,10 +218,10 @@ class Coap:
 
         def opener(kind: type[Listening]) -> Callable[[str, int], Listening]:
             return lambda host, port: kind(
-                bind_tcp(host, port), self._server, self._port, self._observers()
+                listening(host, port), self._server, self._port, self._observers()
             )
 
-        return _bind([(text, opener(kind)) for text, kind in makers])
+        return open_all([(text, opener(kind)) for text, kind in makers])
 
     def _observers(self) -> Observers:
         return Observers(
@@ -258,31 +269,13 @@ def _concerned(observers: Observers, event: Event) -> Iterable[Observer]:
             assert_never(event)
 
 
-def _bind(wanted: Sequence[tuple[str, Callable[[str, int], _Bound]]]) -> list[_Bound]:
-    """What is opened on each address that this machine has; AdapterError if one is taken."""
-    opened: list[_Bound] = []
-    problem = ""
-    for text, opening in wanted:
-        try:
-            opened.append(opening(*parse_listen(text)))
-        except OSError as error:
-            problem = f"cannot listen on {text}: {error.strerror}"
-            if error.errno not in _NO_SUCH_ADDRESS:
-                break
-            log.warning("%s", problem)
-    else:
-        if opened or not wanted:
-            return opened
-    for bound in opened:
-        bound.close()
-    raise AdapterError(problem)
-
-
-def _describe(sockets: Collection[UdpSocket | Streams], keys: Keys | None) -> str:
-    names = " and ".join(socket.name for socket in sockets)
+def _describe(sockets: Collection[UdpSocket | Streams], keys: Keys | None) -> tuple[str, bool]:
+    """One line for the operator, and whether all is well."""
+    names, well = places({socket.name: socket.host for socket in sockets})
     if all(socket.local for socket in sockets):
-        return f"listens on {names}, for this machine only; [coap] listen opens it to the network"
+        who = "for this machine only; [coap] listen opens it to the network"
+        return f"listens on {names}, {who}", well
     writers = [f"this machine over {socket.name}" for socket in sockets if socket.local]
     writers += ["who has a key"] if keys else []
     who = " and ".join(writers) or "nobody"
-    return f"listens on {names}; whoever reaches these can read, {who} can write"
+    return f"listens on {names}; whoever reaches these can read, {who} can write", well

@@ -34,10 +34,6 @@ LEISURE_S = 5.0
 WAITING = 64
 """Answers that wait for their moment; further ones are not given."""
 
-LOOK_S = 10.0
-"""How often to look whether the interface has come, gone, or become another one, and to try again
-what it did not allow: at boot it may be there before it is up."""
-
 
 class Discovery:
     """One interface, from its making until `stop`; `listeners` are the sockets that answer."""
@@ -54,13 +50,7 @@ class Discovery:
         self._waiting: dict[Peer, asyncio.TimerHandle] = {}
         self._index = 0
         self._told = ""
-        self._look()
-
-    async def keep_joined(self) -> None:
-        """Hears the groups whenever the interface is there, until cancelled."""
-        while True:
-            await asyncio.sleep(LOOK_S)
-            self._look()
+        self.look()
 
     def stop(self) -> None:
         """Hears nothing any more, and says nothing."""
@@ -69,7 +59,10 @@ class Discovery:
         self._waiting.clear()
         self._leave()
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Looks whether the interface has come, gone, or become another one, and tries again what
+        it did not allow: at boot it may be there before it is up.
+        """
         index = _index(self._interface)
         if index != self._index:
             self._leave()

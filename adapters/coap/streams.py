@@ -70,7 +70,8 @@ class Streams:
     ) -> None:
         address = bound.getsockname()
         self.name = f"{kind} {peer_name(address)}"
-        self.local = ipaddress.ip_address(address[0]).is_loopback
+        self.host: str = address[0]
+        self.local = ipaddress.ip_address(self.host).is_loopback
         self.notifier = Notifier(server, port, observers, self._notify)
         self.server = server
         self.port = port

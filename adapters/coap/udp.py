@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 
 from adapters.coap.messages import Peer
+from gateway.configuration.listen import bind
 
 BUFFER_OCTETS = 4 * 1024 * 1024
 """Asked of the kernel each way: the ACKs of 10,000 observers come back in one burst.
@@ -44,13 +45,13 @@ class UdpSocket:
     def __init__(self, host: str, port: int) -> None:
         address = ipaddress.ip_address(host)
         family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+        self.host = host
         self.local = address.is_loopback
         self.family = family
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
         try:
             self._set_up(family)
-            info = socket.getaddrinfo(host, port, family, flags=socket.AI_NUMERICHOST)
-            self._socket.bind(info[0][4])
+            bind(self._socket, host, port)
         except OSError:
             self._socket.close()
             raise
@@ -67,7 +68,6 @@ class UdpSocket:
             self._socket.setsockopt(socket.SOL_SOCKET, option, BUFFER_OCTETS)
         _hear_only_what_was_joined(self._socket)
         if family == socket.AF_INET6:
-            self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             self._socket.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVERR, 1)
         else:
             self._socket.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)

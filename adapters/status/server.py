@@ -20,8 +20,7 @@ from adapters.status.metrics import Metrics
 from adapters.status.page import Page
 from adapters.status.replies import errors_in_json
 from adapters.status.section import StatusSection
-from gateway.configuration.listen import parse_listen
-from gateway.errors import AdapterError
+from gateway.configuration.listen import keep_looking, listening, open_all, places, require_one
 from gateway.ports import NorthPort
 
 log = logging.getLogger(__name__)
@@ -52,19 +51,26 @@ async def serve(config: StatusSection, port: NorthPort) -> None:
     for part in (Page(), Health(port), metrics, feed, api):
         app.add_routes(part.routes())
     app.on_response_prepare.append(add_headers)
-    async with _listening(app, door, config.listen, _logger(port)) as addresses:
-        port.status(_describe(addresses))
+    async with _serving(app, door, config.listen, _logger(port)) as addresses:
+
+        def look() -> None:
+            text, well = _describe(addresses)
+            port.status(text, well=well)
+
+        look()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(feed.absorb())
             tasks.create_task(feed.look())
             tasks.create_task(metrics.lag.measure())
+            tasks.create_task(keep_looking(look))
 
 
 @contextlib.asynccontextmanager
-async def _listening(
+async def _serving(
     app: web.Application, door: Door, listen: Sequence[str], logger: logging.Logger
 ) -> AsyncIterator[Sequence[tuple[str, int]]]:
-    """Serves within the context, and gives the addresses that it has."""
+    """Serves within the context, and gives the addresses."""
+    require_one(listen)
     runner = web.AppRunner(
         app,
         access_log=None,
@@ -79,7 +85,8 @@ async def _listening(
     try:
         async with contextlib.AsyncExitStack() as stack:
             addresses = []
-            for sock in [_bound(text, stack) for text in listen]:
+            sockets = open_all([(text, _bound) for text in listen])
+            for sock in [stack.enter_context(sock) for sock in sockets]:
                 connect = partial(door.connect, runner.server)
                 server = await loop.create_server(connect, sock=sock, backlog=BACKLOG)
                 stack.callback(server.close)
@@ -89,21 +96,10 @@ async def _listening(
         await runner.cleanup()
 
 
-def _bound(text: str, stack: contextlib.AsyncExitStack) -> socket.socket:
-    host, port = parse_listen(text)
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GONE_AFTER_MS)
-    if family is socket.AF_INET6:
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-    try:
-        sock.bind(socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)[0][4])
-    except OSError as error:
-        raise AdapterError(
-            f"cannot listen on {text}: {error.strerror}; choose another address in [status] listen"
-        ) from error
-    return sock
+def _bound(host: str, port: int) -> socket.socket:
+    bound = listening(host, port)
+    bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GONE_AFTER_MS)
+    return bound
 
 
 def _logger(port: NorthPort) -> logging.Logger:
@@ -125,11 +121,15 @@ def _logger(port: NorthPort) -> logging.Logger:
     return logger
 
 
-def _describe(addresses: Sequence[tuple[str, int]]) -> str:
-    pages = " and ".join(
-        f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
-        for host, port in addresses
+def _describe(addresses: Sequence[tuple[str, int]]) -> tuple[str, bool]:
+    """One line for the operator, and whether all is well."""
+    pages, well = places(
+        {
+            f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/": host
+            for host, port in addresses
+        }
     )
     if all(is_loopback(host) for host, _ in addresses):
-        return f"serves {pages}, for this machine only; [status] listen opens it to the network"
-    return f"serves {pages}; whoever reaches these sees everything"
+        who = "for this machine only; [status] listen opens it to the network"
+        return f"serves {pages}, {who}", well
+    return f"serves {pages}; whoever reaches these sees everything", well

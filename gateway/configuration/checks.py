@@ -5,7 +5,6 @@ An adapter class may bring its own `check`, which `examine.py` runs.
 
 from __future__ import annotations
 
-import errno
 import ipaddress
 import os
 import socket
@@ -16,11 +15,8 @@ from enum import StrEnum
 from pathlib import Path as FilePath
 from typing import Any
 
+from gateway.configuration.listen import NO_SUCH_ADDRESS
 from gateway.objects.registry import Registry
-
-_NO_SUCH_ADDRESS = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
-"""This machine lacks the address, IPv6 perhaps: no reason to give up the others."""
-
 
 SERVICE_USER = "border-gateway"
 """As whom the unit file runs the daemon."""
@@ -78,10 +74,9 @@ def listener(section: str, host: str, port: int, kind: socket.SocketKind) -> Fin
             probe.bind(socket.getaddrinfo(host, port, flags=socket.AI_NUMERICHOST)[0][4])
     except OSError as error:
         reason = f"cannot listen on {where}: {os.strerror(error.errno or 0)}"
-        if error.errno in _NO_SUCH_ADDRESS:
-            return Finding(
-                Severity.WARNING, section, f"{reason}: take it out of [{section}] listen"
-            )
+        if error.errno in NO_SUCH_ADDRESS:
+            remedy = f"it is served once it is there; else take it out of [{section}] listen"
+            return Finding(Severity.WARNING, section, f"{reason}: {remedy}")
         remedy = f"stop who has it (ss -lnp sport = :{port}), or change [{section}] listen"
         return Finding(Severity.ERROR, section, f"{reason}: {remedy}")
     return Finding(Severity.OK, section, f"{where} is free to listen on")

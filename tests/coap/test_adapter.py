@@ -1,7 +1,9 @@
 """The section, and what the adapter does when an address cannot be had or it is stopped."""
 
 import asyncio
+import contextlib
 import socket
+from collections.abc import Iterator
 
 import pytest
 from pydantic import ValidationError
@@ -11,9 +13,20 @@ from adapters.coap.messages import Code
 from gateway.configuration.listen import parse_listen
 from gateway.errors import AdapterError
 from gateway.model import Path
+from gateway.overview import Condition
 from gateway.policy import ReportRule
 from tests.coap.conftest import Serve
+from tests.coap.network import GATEWAY, GATEWAY_6, Machine
+from tests.deadlines import DEADLINE_S
 from tests.fakes import STATION, HubBench
+
+
+@pytest.fixture
+def late(monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
+    """A machine that has no address but those of loopback yet, and is looked at often."""
+    monkeypatch.setattr("gateway.configuration.listen.LOOK_S", 0.01)
+    with contextlib.closing(Machine()) as machine:
+        yield machine
 
 
 def test_by_default_only_this_machine_is_served() -> None:
@@ -56,6 +69,54 @@ async def test_an_address_in_use_ends_the_adapter_with_a_sentence(home: HubBench
 async def test_an_address_that_the_machine_lacks_does_not_stop_the_others(serve: Serve) -> None:
     served = await serve(listen=("192.0.2.1:0", "127.0.0.1:0"))
     assert (await served.peer().ask("/3/0/0")).payload == b"Border Gateway"
+
+
+async def test_addresses_that_come_after_boot_are_served_and_told_of_once(
+    home: HubBench, serve: Serve, late: Machine, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "gateway.slots")
+    home.north.starts()
+    late_6, here = f"[{GATEWAY_6}]:5683", "127.0.0.1:5683"
+    with late.inside():
+        served = await serve(
+            listen=(f"{GATEWAY}:5683", here),
+            listen_tcp=(here, late_6),
+            listen_ws=(f"{GATEWAY}:8683",),
+        )
+        missing = f"{GATEWAY}:5683 and tcp {late_6} and ws {GATEWAY}:8683"
+        assert served.status.startswith(f"listens on {here} and tcp {here}, and {missing} once")
+        assert home.north.state().condition is Condition.DEGRADED
+        assert (await served.peer().ask("/3/0/0")).payload == b"Border Gateway"
+        for address in (GATEWAY, GATEWAY_6):
+            late.run("ip", "address", "add", address, "dev", "lo")
+        await told(home, f"listens on {GATEWAY}:5683 and {here} and tcp")
+        assert home.north.state().condition is Condition.RUNNING
+        assert (await served.peer(GATEWAY).ask("/3/0/0")).payload == b"Border Gateway"
+        for host, port in ((GATEWAY_6, 5683), (GATEWAY, 8683)):
+            reader, writer = await asyncio.open_connection(host, port)
+            writer.write_eof()
+            await reader.read()  # until the server has closed too
+            writer.close()
+        late.run("ip", "address", "del", f"{GATEWAY}/32", "dev", "lo")
+        await told(home, f"listens on {here} and tcp {here} and tcp {late_6}, and {GATEWAY}:5683")
+    assert len([r for r in caplog.records if "listens on" in r.getMessage()]) == 3
+
+
+async def told(home: HubBench, beginning: str) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while not home.north.text.startswith(beginning):
+            await asyncio.sleep(0.01)
+
+
+async def test_a_machine_without_ipv6_lacks_nothing(
+    home: HubBench, serve: Serve, late: Machine
+) -> None:
+    home.north.starts()
+    late.run("sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1")
+    with late.inside():
+        served = await serve(listen=("127.0.0.1:5683", "[::1]:5683"))
+        assert "and [::1]:5683 once this machine has that address" in served.status
+    assert home.north.state().condition is Condition.RUNNING
 
 
 async def test_without_any_address_there_is_no_server(home: HubBench) -> None:

@@ -207,7 +207,7 @@ async def test_an_interface_that_is_not_ready_at_boot_is_tried_again_and_told_on
 
     caplog.set_level("INFO", "adapters.coap.multicast")
     monkeypatch.setattr(multicast, "GroupSocket", socket_of)
-    monkeypatch.setattr(multicast, "LOOK_S", 0.01)
+    monkeypatch.setattr("gateway.configuration.listen.LOOK_S", 0.01)
     monkeypatch.setattr(multicast, "_index", {GATEWAY_LINK: index_of(network)}.__getitem__)
     with network.gateway.inside():
         await serve(listen=("0.0.0.0:5683", "[::]:5683"), multicast=(GATEWAY_LINK,))

@@ -1,5 +1,6 @@
 """What the operator can get wrong, and is told."""
 
+import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from adapters.status.adapter import Status
 from adapters.status.section import StatusSection
 from gateway.errors import AdapterError
 from gateway.objects.registry import Registry
+from tests.coap.network import GATEWAY, Machine
+from tests.deadlines import DEADLINE_S
 from tests.fakes import HubBench
 
 
@@ -33,6 +36,38 @@ async def test_an_address_in_use_ends_the_adapter_with_a_sentence(
 ) -> None:
     status = Status(StatusSection(listen=("127.0.0.1:0", taken)), bench.north)
     with pytest.raises(AdapterError, match=f"cannot listen on {taken}: Address already in use"):
+        await status.run()
+
+
+async def test_an_address_that_comes_after_boot_serves_the_page_then(
+    bench: HubBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.configuration.listen.LOOK_S", 0.01)
+    with contextlib.closing(Machine()) as machine, machine.inside():
+        config = StatusSection(listen=("127.0.0.1:8080", f"{GATEWAY}:8080"))
+        task = asyncio.create_task(Status(config, bench.north).run())
+        here, later = "http://127.0.0.1:8080/", f"http://{GATEWAY}:8080/"
+        await told(bench, f"serves {here}, and {later} once this machine has that address;")
+        machine.run("ip", "address", "add", GATEWAY, "dev", "lo")
+        await told(bench, f"serves {here} and {later};")
+        reader, writer = await asyncio.open_connection(GATEWAY, 8080)
+        writer.write(f"GET /healthz HTTP/1.1\r\nHost: {GATEWAY}\r\n\r\n".encode())
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+        writer.close()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+async def told(bench: HubBench, beginning: str) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while not bench.north.text.startswith(beginning):
+            await asyncio.sleep(0.01)
+
+
+async def test_without_any_address_there_is_no_page(bench: HubBench) -> None:
+    status = Status(StatusSection(listen=("192.0.2.1:0", "192.0.2.2:0")), bench.north)
+    with pytest.raises(AdapterError, match=r"cannot listen on \S+:0 or \S+:0: Cannot assign"):
         await status.run()
 
 
