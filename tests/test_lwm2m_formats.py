@@ -2,6 +2,7 @@
 
 import json
 import math
+import struct
 from contextlib import suppress
 from pathlib import Path as FilePath
 from typing import Any
@@ -78,11 +79,54 @@ def test_a_single_resource_and_an_empty_multiple_one_are_read() -> None:
         from_tlv(temperature, Path(3303, 0, 5701), lambda _: ResourceType.FLOAT)
 
 
+ONE = Path(3303, 0, 5700)
+SINGLES = (
+    26.4,
+    -0.1,
+    21.5,
+    1234567.25,
+    134217728.0,
+    16777215.0,
+    3.4028235e38,
+    1.4013e-45,
+    1234.567,
+)
+"""Numbers that 32 bits stand for, and some that they hold exactly."""
+
+
+@pytest.mark.parametrize("number", SINGLES)
+def test_a_float_of_four_octets_is_the_number_that_was_meant(number: float) -> None:
+    payload = b"\xe4\x16\x44" + struct.pack(">f", number)
+    assert from_tlv(payload, ONE, lambda _: ResourceType.FLOAT) == {ONE: number}
+    assert to_tlv({ONE: number}, ONE, short=True) == payload
+
+
+def test_a_float_is_written_exactly_and_to_small_nodes_in_four_octets_where_they_will_do() -> None:
+    assert to_tlv({ONE: 26.4}, ONE) == b"\xe8\x16\x44\x08" + struct.pack(">d", 26.4)
+    assert to_tlv({ONE: 21.5}, ONE) == b"\xe4\x16\x44" + struct.pack(">f", 21.5)
+    for exact in (26.399999618530273, math.pi, 1e39):
+        for short in (True, False):
+            payload = to_tlv({ONE: exact}, ONE, short=short)
+            assert payload == b"\xe8\x16\x44\x08" + struct.pack(">d", exact)
+
+
+@given(st.binary(min_size=4, max_size=4))
+def test_four_octets_that_were_read_are_written_to_a_node_as_they_were(octets: bytes) -> None:
+    payload = b"\xe4\x16\x44" + octets
+    try:
+        values = from_tlv(payload, ONE, lambda _: ResourceType.FLOAT)
+    except DecodeError:
+        assert not math.isfinite(struct.unpack(">f", octets)[0])
+    else:
+        assert to_tlv(values, ONE, short=True) == payload
+
+
 LEAVES: dict[ResourceType, st.SearchStrategy[Value]] = {
     ResourceType.STRING: st.text(st.characters(max_codepoint=0x2FF), max_size=300),
     ResourceType.INTEGER: st.integers(-(2**63), 2**63 - 1),
     ResourceType.UNSIGNED: st.integers(0, 2**64 - 1),
-    ResourceType.FLOAT: st.floats(allow_nan=False, allow_infinity=False),
+    ResourceType.FLOAT: st.floats(allow_nan=False, allow_infinity=False)
+    | st.floats(width=32, allow_nan=False, allow_infinity=False),
     ResourceType.BOOLEAN: st.booleans(),
     ResourceType.OPAQUE: st.binary(max_size=300),
     ResourceType.OBJLINK: st.builds(ObjLink, st.integers(0, 65535), st.integers(0, 65535)),
@@ -102,12 +146,12 @@ def instances(draw: st.DrawFn) -> tuple[dict[Path, Value], dict[Path, ResourceTy
     return values, types
 
 
-@given(instances(), st.sampled_from([Path(9999), Path(9999, 1)]))
+@given(instances(), st.sampled_from([Path(9999), Path(9999, 1)]), st.booleans())
 def test_what_was_written_as_tlv_is_read_again(
-    content: tuple[dict[Path, Value], dict[Path, ResourceType]], asked: Path
+    content: tuple[dict[Path, Value], dict[Path, ResourceType]], asked: Path, short: bool
 ) -> None:
     values, types = content
-    assert from_tlv(to_tlv(values, asked), asked, types.get) == values
+    assert from_tlv(to_tlv(values, asked, short=short), asked, types.get) == values
 
 
 @given(instances(), st.sampled_from([Path(9999), Path(9999, 1)]))

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from adapters.ble.characteristics import CHARACTERISTICS, Characteristic, Field, Wire
-from adapters.ble.singles import meant
 from adapters.ble.uuids import long_uuid
 from gateway.errors import DecodeError, EncodeError
+from gateway.formats.singles import meant
 from gateway.model import Value
 
 # The bytes of the fixed-length fields; all others are a length byte and what it announces.
@@ -134,7 +134,7 @@ def _read(wire: Wire, field: bytes) -> Value | None:
         case Wire.U8 | Wire.U16 | Wire.U32:
             return int.from_bytes(field, "little")
         case Wire.F32:
-            return meant(field)
+            return meant(struct.unpack("<f", field)[0])
         case Wire.TEXT:
             return field[1:].decode(errors="replace")
         case Wire.OPAQUE:

@@ -14,9 +14,9 @@ from pydantic import AfterValidator, Field, model_validator
 
 from adapters.ble import sig
 from adapters.ble.bipso import Truncated
-from adapters.ble.singles import meant
 from adapters.ble.uuids import long_uuid
 from gateway.errors import DecodeError, EncodeError
+from gateway.formats.singles import meant
 from gateway.model import Operations, Path, ResourceType, Value
 from gateway.objects.definitions import (
     DefinitionFolder,
@@ -124,7 +124,7 @@ class Row(Target):
             case "bool":
                 return field != b"\0"
             case "f32":
-                number: float = meant(field)
+                number: float = meant(struct.unpack("<f", field)[0])
                 if not math.isfinite(number):
                     return None
             case _:

@@ -13,6 +13,7 @@ from itertools import groupby
 from typing import assert_never
 
 from gateway.errors import DecodeError, EncodeError
+from gateway.formats.singles import meant, narrowed
 from gateway.model import MAX_ID, ObjLink, Path, ResourceType, Value
 
 TypeOf = Callable[[Path], ResourceType | None]
@@ -67,12 +68,16 @@ def is_of_instances(payload: bytes) -> bool:
     return bool(payload) and payload[0] >> 6 == _Kind.OBJECT_INSTANCE
 
 
-def to_tlv(values: Mapping[Path, Value], base: Path) -> bytes:
-    """The payload for the path `base`; every value's path lies below it, or is it."""
+def to_tlv(values: Mapping[Path, Value], base: Path, *, short: bool = False) -> bytes:
+    """The payload for the path `base`; every value's path lies below it, or is it.
+
+    Floats are exact, in eight octets where need be. `short` writes four where `from_tlv` reads the
+    same number from them: small nodes know no others.
+    """
     parts = []
     for instance, of_instance in groupby(sorted(values), key=lambda path: path.upto(2)):
         content = b"".join(
-            _resource(resource, {path: values[path] for path in paths})
+            _resource(resource, {path: values[path] for path in paths}, short)
             for resource, paths in groupby(of_instance, key=lambda path: path.upto(3))
         )
         whole = len(base) == 1
@@ -80,11 +85,12 @@ def to_tlv(values: Mapping[Path, Value], base: Path) -> bytes:
     return b"".join(parts)
 
 
-def _resource(resource: Path, values: Mapping[Path, Value]) -> bytes:
+def _resource(resource: Path, values: Mapping[Path, Value], short: bool) -> bytes:
     if resource in values:
-        return _entry(_Kind.RESOURCE, resource[2], _octets(values[resource]))
+        return _entry(_Kind.RESOURCE, resource[2], _octets(values[resource], short))
     content = b"".join(
-        _entry(_Kind.RESOURCE_INSTANCE, path[3], _octets(value)) for path, value in values.items()
+        _entry(_Kind.RESOURCE_INSTANCE, path[3], _octets(value, short))
+        for path, value in values.items()
     )
     return _entry(_Kind.MULTIPLE_RESOURCE, resource[2], content)
 
@@ -172,7 +178,7 @@ def _value(content: bytes, type: ResourceType | None) -> Value:
             number: float = struct.unpack(_FLOATS[len(content)], content)[0]
             if not math.isfinite(number):
                 raise DecodeError("the float is no finite number")
-            return number
+            return meant(number) if len(content) == 4 else number
         case ResourceType.BOOLEAN:
             if content not in {b"\0", b"\1"}:
                 raise DecodeError("a Boolean is one octet, 0 or 1")
@@ -187,14 +193,14 @@ def _value(content: bytes, type: ResourceType | None) -> Value:
             assert_never(type)
 
 
-def _octets(value: Value) -> bytes:
+def _octets(value: Value, short: bool) -> bytes:
     match value:
         case bool():
             return bytes((value,))
         case int():
             return _integer(value)
         case float():
-            return _float(value)
+            return _float(value, short)
         case str():
             return value.encode()
         case bytes():
@@ -214,9 +220,10 @@ def _integer(value: int) -> bytes:
     raise EncodeError(f"{value} is wider than 64 bits")
 
 
-def _float(value: float) -> bytes:
+def _float(value: float, short: bool) -> bytes:
     try:
-        narrow = struct.pack(">f", value)
+        single = narrowed(value)
     except OverflowError:
         return struct.pack(">d", value)
-    return narrow if struct.unpack(">f", narrow)[0] == value else struct.pack(">d", value)
+    fits = meant(single) == value and (short or single == value)
+    return struct.pack(">f" if fits else ">d", value)

@@ -4,6 +4,7 @@ import logging
 import math
 import os
 import re
+import struct
 from contextlib import suppress
 from pathlib import Path as FilePath
 
@@ -148,6 +149,13 @@ def test_what_is_written_is_what_would_be_read(to: Format, path: Path, value: Va
     reader = Reader(REGISTRY, ("r",))
     payload = reader.write({path: value}, path, to)
     assert reader.read(Answer(to, payload), path, NOW)[path][0] == value
+
+
+def test_a_small_node_is_written_the_number_that_it_would_say_in_four_octets() -> None:
+    reader, path = Reader(REGISTRY, ()), Path(3308, 0, 5900)
+    payload = reader.write({path: 21.3}, path, Format.TLV)
+    assert payload == b"\xe4\x17\x0c" + struct.pack(">f", 21.3)
+    assert reader.read(Answer(Format.TLV, payload), path, NOW) == {path: (21.3, NOW)}
 
 
 # --- device definitions ---------------------------------------------------------------------------

@@ -66,7 +66,7 @@ class Reader:
             case Format.TEXT:
                 return to_text(values[base]).encode()
             case Format.TLV:
-                return to_tlv(values, base)
+                return to_tlv(values, base, short=True)
             case Format.LWM2M_JSON:
                 return to_lwm2m_json(values, base)
             case _:
