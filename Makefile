@@ -8,7 +8,7 @@ PY := $(VENV)/bin/python
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test lint format deb container compiled system-test registry bench-coap bench-lowpan \
-	bench-soak bench-status bench-xmpp clean
+	bench-fleet bench-soak bench-status bench-xmpp clean
 
 demo: $(VENV)/.demo
 	@tools/need prosody=prosody dbus-daemon=dbus coap-client-notls=libcoap3-bin

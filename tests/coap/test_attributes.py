@@ -1,8 +1,6 @@
 """Notification attributes: what may be asked, what is refused, what holds where."""
 
-import json
 from contextlib import suppress
-from pathlib import Path as File
 
 import pytest
 from hypothesis import given
@@ -11,14 +9,9 @@ from hypothesis import strategies as st
 from adapters.coap.attributes import NONE, Attached, Attributes, in_force, requested
 from gateway.errors import Busy, InvalidValue
 from gateway.model import DeviceId, Path, ResourceType
+from tests.vectors import LWM2M
 
-VECTORS = [
-    v
-    for v in json.loads((File(__file__).parents[1] / "data/lwm2m-vectors.json").read_text())[
-        "vectors"
-    ]
-    if v["area"] == "attributes" or v["id"].startswith("cond-")
-]
+VECTORS = [v for v in LWM2M if v["area"] == "attributes" or v["id"].startswith("cond-")]
 LAMP = DeviceId("sim:00124b0001020304")
 OTHER = DeviceId("sim:00124b0001020305")
 FLOAT, BOOLEAN = ResourceType.FLOAT, ResourceType.BOOLEAN

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from pathlib import Path as File
 from typing import Any
 
 import aiocoap
@@ -18,13 +17,9 @@ from gateway.model import Path, Value
 from tests.coap.peers import Served, coap_client, content_format, observe_number
 from tests.deadlines import DEADLINE_S
 from tests.fakes import METER, STATION, HubBench
+from tests.vectors import LWM2M
 
-VECTORS = {
-    v["id"]: v
-    for v in json.loads((File(__file__).parents[1] / "data/lwm2m-vectors.json").read_text())[
-        "vectors"
-    ]
-}
+VECTORS = {v["id"]: v for v in LWM2M}
 JSON, CBOR = Format.SENML_JSON, Format.SENML_CBOR
 ON, LEVEL = Path(3311, 0, 5850), Path(3311, 0, 5851)
 MODE = Path(3308, 0, 5900)

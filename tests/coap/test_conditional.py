@@ -1,7 +1,5 @@
 """Conditional observation and Write-Attributes, with clients that speak datagrams."""
 
-import json
-from pathlib import Path as File
 from typing import Any
 
 import pytest
@@ -13,17 +11,12 @@ from gateway.model import Path
 from gateway.policy import ReportRule
 from tests.coap.peers import Peer, Served, accept, coap_client, observe_number, option
 from tests.fakes import METER, STATION, HubBench
+from tests.vectors import LWM2M
 
 VALUE = "/weather/3303/0/5700"
 VALUE_PATH = Path(3303, 0, 5700)
 LIGHT = "/light/3311/0/5850"
-VECTORS = [
-    v
-    for v in json.loads((File(__file__).parents[1] / "data/lwm2m-vectors.json").read_text())[
-        "vectors"
-    ]
-    if "expect_code" in v
-]
+VECTORS = [v for v in LWM2M if "expect_code" in v]
 
 
 @pytest.fixture

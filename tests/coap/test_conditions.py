@@ -1,10 +1,8 @@
 """Conditional observation: who is told what, when, and never too often, too late or not at all."""
 
-import json
 import math
 from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path as File
 from typing import Any
 
 import pytest
@@ -14,14 +12,9 @@ from hypothesis import strategies as st
 from adapters.coap.attributes import NONE, Attributes, in_force, requested
 from adapters.coap.conditions import Compared, Conditions
 from gateway.model import ResourceType, Value
+from tests.vectors import LWM2M
 
-VECTORS = [
-    v
-    for v in json.loads((File(__file__).parents[1] / "data/lwm2m-vectors.json").read_text())[
-        "vectors"
-    ]
-    if v["area"] == "notify" and "expect_code" not in v
-]
+VECTORS = [v for v in LWM2M if v["area"] == "notify" and "expect_code" not in v]
 
 Sample = tuple[float, Compared]
 

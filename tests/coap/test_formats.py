@@ -1,8 +1,6 @@
 """The same resources in each content format, and the same write in each."""
 
 import contextlib
-import json
-from pathlib import Path as File
 from typing import Any
 
 import cbor2
@@ -19,13 +17,9 @@ from gateway.events import Write
 from gateway.model import Path, ResourceType
 from gateway.policy import DeviceRule
 from tests.fakes import METER, HubBench
+from tests.vectors import LWM2M
 
-VECTORS = {
-    v["id"]: v
-    for v in json.loads((File(__file__).parent.parent / "data/lwm2m-vectors.json").read_text())[
-        "vectors"
-    ]
-}
+VECTORS = {v["id"]: v for v in LWM2M}
 AT = 1_700_001_000
 ON = Path(3311, 0, 5850)
 LEVEL = Path(3311, 0, 5851)

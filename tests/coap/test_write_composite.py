@@ -1,7 +1,6 @@
 """Composites: several devices written in one request, all or none."""
 
 import json
-from pathlib import Path as File
 from typing import Any
 
 import cbor2
@@ -15,13 +14,9 @@ from gateway.model import DeviceId, Path
 from gateway.policy import DeviceRule
 from tests.coap.peers import Served, coap_client
 from tests.fakes import METER, STATION, HubBench, ScriptedSouth
+from tests.vectors import LWM2M
 
-VECTORS = {
-    v["id"]: v
-    for v in json.loads((File(__file__).parents[1] / "data/lwm2m-vectors.json").read_text())[
-        "vectors"
-    ]
-}
+VECTORS = {v["id"]: v for v in LWM2M}
 JSON, CBOR = Format.SENML_JSON, Format.SENML_CBOR
 ON, LEVEL = Path(3311, 0, 5850), Path(3311, 0, 5851)
 MODE = Path(3308, 0, 5900)

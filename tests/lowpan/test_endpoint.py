@@ -1,11 +1,9 @@
 """Whatever datagrams come from the mesh, the CoAP endpoint does not break, and asks patiently."""
 
 import asyncio
-import json
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path as File
 from typing import Any
 
 import pytest
@@ -22,6 +20,7 @@ from gateway.errors import TimedOut, Unreachable
 from gateway.formats.linkformat import Link, parse
 from gateway.model import Path
 from tests.deadlines import DEADLINE_S
+from tests.vectors import LWM2M
 
 NODE, OTHER, GATEWAY = (b"\xfd" + bytes(14) + bytes((n,)) for n in (2, 3, 1))
 
@@ -89,13 +88,7 @@ async def test_no_datagram_breaks_the_endpoint() -> None:
         assert answer.code == coap.CONTENT
 
 
-VECTORS = [
-    v
-    for v in json.loads((File(__file__).parents[1] / "data/lwm2m-vectors.json").read_text())[
-        "vectors"
-    ]
-    if v["area"] == "registration"
-]
+VECTORS = [v for v in LWM2M if v["area"] == "registration"]
 NOT_OFFERED = {"reg-bootstrap-request", "rd-endpoint-lookup"}
 """The mesh has no bootstrap server, and nodes do not look each other up at the gateway."""
 

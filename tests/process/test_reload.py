@@ -22,7 +22,7 @@ from gateway.service import Service
 from tests.daemon import CORE, SIM, Daemon
 from tests.deadlines import DEADLINE_S
 from tests.fakes import METER, STATION, HubBench
-from tests.test_stop import config
+from tests.process.test_stop import config
 
 TEMPERATURE, SWITCH = Path(3303, 0, 5700), Path(3312, 0, 5850)
 

@@ -1,7 +1,5 @@
 """LwM2M CBOR: what OMA prints, what a real client sends, what must be refused, nothing lost."""
 
-import json
-from pathlib import Path as File
 from random import Random
 
 import cbor2
@@ -12,12 +10,9 @@ from hypothesis import strategies as st
 from gateway.errors import DecodeError, EncodeError
 from gateway.formats.lwm2m_cbor import Node, from_lwm2m_cbor, to_lwm2m_cbor
 from gateway.model import ObjLink, Path, Value
+from tests.vectors import LWM2M
 
-VECTORS = [
-    v
-    for v in json.loads((File(__file__).parent / "data/lwm2m-vectors.json").read_text())["vectors"]
-    if v["area"] == "lwm2m-cbor"
-]
+VECTORS = [v for v in LWM2M if v["area"] == "lwm2m-cbor"]
 BY_ID = {v["id"]: bytes.fromhex(v["hex"]) for v in VECTORS}
 
 

@@ -18,7 +18,7 @@ from gateway.storage.state import StateDatabase
 from tests.daemon import Daemon
 from tests.deadlines import DEADLINE_S
 from tests.fakes import Clock
-from tests.test_stop import config
+from tests.process.test_stop import config
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import json
 import math
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
-from pathlib import Path
 
 import cbor2
 import pytest
@@ -24,13 +23,10 @@ from gateway.formats.senml import (
     to_xml,
 )
 from gateway.model import ObjLink, Value
+from tests.vectors import LWM2M
 
 NOW = 1_800_000_000.0
-VECTORS = [
-    v
-    for v in json.loads((Path(__file__).parent / "data/lwm2m-vectors.json").read_text())["vectors"]
-    if v["area"] == "senml"
-]
+VECTORS = [v for v in LWM2M if v["area"] == "senml"]
 RFC_EXAMPLE_3 = [
     Record("urn:dev:ow:10e2073a0108006:voltage", 120.1, "V", 1276020076.001),
     *(

@@ -11,7 +11,7 @@ import pytest
 from gateway.storage.database import MIGRATIONS
 from gateway.storage.state import StateDatabase
 from tests.daemon import CORE, SIM, Daemon
-from tests.test_backup import filled, other_database
+from tests.storage.test_backup import filled, other_database
 
 WORLD = """
 [coap]

@@ -1,7 +1,6 @@
 """SenML-ETCH (RFC 8790): what composite requests name, set and delete, and what they must not."""
 
 import json
-from pathlib import Path as File
 from typing import Any
 
 import cbor2
@@ -10,13 +9,10 @@ import pytest
 from gateway.errors import DecodeError
 from gateway.formats.senml import Pack, Record, from_cbor, from_json
 from gateway.model import ObjLink, Path
+from tests.vectors import LWM2M
 
 NOW = 1_800_000_000.0
-VECTORS = [
-    v
-    for v in json.loads((File(__file__).parent / "data/lwm2m-vectors.json").read_text())["vectors"]
-    if v["area"] in {"etch", "gateway"}
-]
+VECTORS = [v for v in LWM2M if v["area"] in {"etch", "gateway"}]
 PACKS = {"GET": Pack.VALUES, "FETCH": Pack.FETCH, "iPATCH": Pack.PATCH}
 LABELS = {"n": 0, "v": 2, "vs": 3, "vb": 4, "s": 5, "bn": -2, "bt": -3, "bv": -5, "t": 6, "vd": 8}
 

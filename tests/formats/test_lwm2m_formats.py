@@ -18,7 +18,7 @@ from gateway.formats.tlv import from_tlv, to_tlv
 from gateway.model import ObjLink, Path, ResourceType, Value
 
 VECTORS: list[dict[str, Any]] = json.loads(
-    (FilePath(__file__).parent / "data/lwm2m-formats.json").read_text(encoding="utf-8")
+    (FilePath(__file__).parents[1] / "data/lwm2m-formats.json").read_text(encoding="utf-8")
 )["vectors"]
 TLV = [v for v in VECTORS if v["area"] == "tlv"]
 JSON = [v for v in VECTORS if v["area"] == "oma-json"]

@@ -476,7 +476,7 @@ def test_after_kill_9_the_journal_goes_on_where_it_was(tmp_path: FilePath) -> No
 
 
 def test_a_database_of_version_1_is_taken_over(tmp_path: FilePath) -> None:
-    shutil.copy(FilePath(__file__).parent / "data" / "state-v1.db", tmp_path / "state.db")
+    shutil.copy(FilePath(__file__).parents[1] / "data" / "state-v1.db", tmp_path / "state.db")
     state = StateDatabase(tmp_path)
     own, known = state.load()
     assert own.instances

@@ -1,9 +1,7 @@
 """Single values as plain text."""
 
-import json
 import math
 import re
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,12 +10,9 @@ from hypothesis import strategies as st
 from gateway.errors import EncodeError, InvalidValue
 from gateway.formats.text import from_text, to_text
 from gateway.model import ObjLink, ResourceType, Value
+from tests.vectors import LWM2M
 
-VECTORS = [
-    v
-    for v in json.loads((Path(__file__).parent / "data/lwm2m-vectors.json").read_text())["vectors"]
-    if v["area"] == "text"
-]
+VECTORS = [v for v in LWM2M if v["area"] == "text"]
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda v: v["id"])

@@ -88,7 +88,7 @@ import asyncio, os, signal, sys
 from pathlib import Path
 from gateway.process import saver
 from gateway import service
-from tests.test_stop import Stuck, config
+from tests.process.test_stop import Stuck, config
 
 class Suicidal(Stuck):
     released = asyncio.Event()
