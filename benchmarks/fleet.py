@@ -15,10 +15,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path as FilePath
 from typing import Protocol
 
+from adapters.sim.port import free_port
 from adapters.sim.prosody import ThrowawayProsody, make_certificates
 from adapters.xmpp.publisher import HISTORY
 from benchmarks.daemon.devices import device_id
-from benchmarks.daemon.process import Daemon, Plan, answers_of, daemon, free_port, prober
+from benchmarks.daemon.process import Daemon, Plan, answers_of, daemon, prober
 from gateway.events import Entry
 from gateway.model import Path
 from gateway.readings.journal import Batch

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import socket
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+from adapters.sim.port import free_port
 from benchmarks.daemon.process import Daemon, Plan, daemon
 
 PAGES = (0, 1, 4, 16)
@@ -38,7 +38,7 @@ def main() -> None:
 
 async def _measure(devices: int, changes: float, seconds: float) -> None:
     plan = Plan(devices, changes, HOUR_S, time.time() + HOUR_S)
-    ports = _free_port(socket.SOCK_DGRAM), _free_port(socket.SOCK_STREAM)
+    ports = free_port(), free_port()
     with tempfile.TemporaryDirectory() as folder:
         async with daemon(plan, Path(folder), ports, sections="") as running:
             await asyncio.sleep(SETTLE_S)
@@ -92,12 +92,6 @@ def _cpu_s(pid: int) -> float:
     """Processor time of a process until now."""
     user, system = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()[11:13]
     return (int(user) + int(system)) / 100
-
-
-def _free_port(kind: socket.SocketKind) -> int:
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import json
 import signal
-import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -23,6 +22,7 @@ from adapters.sim import demo_setup
 from adapters.sim.bench import demo_bench
 from adapters.sim.demo_setup import Listed
 from adapters.sim.mesh_demo import demo_mesh
+from adapters.sim.port import free_port
 from adapters.sim.prosody import ThrowawayProsody
 from gateway.errors import AdapterError
 
@@ -60,8 +60,8 @@ STOP_TIMEOUT_S = 8.0
 )
 def command(coap_port: int, status_port: int, replay: Path | None) -> None:
     """Bridge virtual devices with the real daemon, and print command lines to try."""
-    coap = demo_setup.free_port(coap_port)
-    status = demo_setup.free_port(status_port, socket.SOCK_STREAM)
+    coap = free_port(coap_port)
+    status = free_port(status_port)
     asyncio.run(_demo(demo_setup.Ports(coap, status), replay))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
-import socket
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -65,18 +64,6 @@ NODES = (
     Listed(f"lowpan:{WINDOW.hex()}", "window", "Window", "3302/0/5500"),
 )
 """The virtual 6LoWPAN nodes."""
-
-
-def free_port(wanted: int, kind: socket.SocketKind = socket.SOCK_DGRAM) -> int:
-    """The wanted UDP or TCP port if it is free, else another one."""
-    for port in (wanted, 0):
-        with socket.socket(socket.AF_INET, kind) as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
-    raise AssertionError("port 0 is always free")
 
 
 def write(

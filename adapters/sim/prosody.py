@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import socket
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path as FilePath
 from types import TracebackType
 from typing import Self
 
+from adapters.sim.port import free_port
 from gateway.errors import AdapterError
 
 START_TIMEOUT_S = 60.0
@@ -97,7 +97,7 @@ class ThrowawayProsody:
         try:
             if self._certificates is None:
                 await make_certificates(self._folder)
-            self.port = _free_port()
+            self.port = free_port()
             self._write()
             await self.start()
         except BaseException:
@@ -211,10 +211,3 @@ def _address(name: str) -> str:
 
 def _program(name: str) -> str | None:
     return shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -13,6 +13,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from adapters.sim.port import free_port
+
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 
@@ -93,7 +95,7 @@ def prepare() -> None:
 @contextmanager
 def running(server: Server, resources: int, *, confirmable: bool = True) -> Iterator[Running]:
     """A fresh server with so many values to read; CannotRun if it does not answer."""
-    port = _free_port()
+    port = free_port()
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as log:
         command = _command(server, port, resources, Path(folder), confirmable=confirmable)
         process = subprocess.Popen(
@@ -149,13 +151,6 @@ listen = ["127.0.0.1:{port}"]
 devices = {devices}
 interval = "1h"
 {"".join(listed)}"""
-
-
-def _free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _wait(process: subprocess.Popen[bytes], port: int, path: str, codes: tuple[int, ...]) -> bool:

@@ -191,11 +191,3 @@ async def answers_of(asking: asyncio.subprocess.Process) -> dict[str, float]:
         out, _ = await asking.communicate(b"\n")
     figures: dict[str, float] = json.loads(out)
     return figures
-
-
-def free_port() -> int:
-    """A TCP port that nobody uses."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

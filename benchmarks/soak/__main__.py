@@ -13,9 +13,10 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TypeVar
 
+from adapters.sim.port import free_port
 from adapters.sim.prosody import ThrowawayProsody
 from adapters.xmpp.stream import Account
-from benchmarks.daemon.process import Daemon, Plan, answers_of, daemon, free_port, prober
+from benchmarks.daemon.process import Daemon, Plan, answers_of, daemon, prober
 from benchmarks.soak.clients import Observers, Page, XmppReader, differences, read_all
 from tests.xmpp.servers import Line, line_to
 

@@ -8,6 +8,7 @@ from pathlib import Path as FilePath
 
 import pytest
 
+from adapters.sim.port import free_port
 from gateway.storage.database import MIGRATIONS
 from gateway.storage.state import StateDatabase
 from tests.daemon import CORE, SIM, Daemon
@@ -41,13 +42,6 @@ def check(daemon: Daemon, *more: str) -> tuple[int, list[dict[str, str]]]:
 
 def texts(findings: list[dict[str, str]], section: str, severity: str) -> list[str]:
     return [f["text"] for f in findings if (f["section"], f["severity"]) == (section, severity)]
-
-
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def test_all_that_will_not_work_is_told_at_once_with_its_remedy(

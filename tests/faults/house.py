@@ -5,7 +5,6 @@ in what they speak, the daemon as a process, and an operator who looks.
 import asyncio
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -17,10 +16,10 @@ from typing import Any, ClassVar
 import aiohttp
 
 from adapters.sim.bench import Bench, ble_bench
-from adapters.sim.demo_setup import free_port
 from adapters.sim.mesh import Mesh
 from adapters.sim.modules import WEATHER_STATION
 from adapters.sim.node import Profile
+from adapters.sim.port import free_port
 from adapters.sim.prosody import ThrowawayProsody
 from adapters.sim.rcp import VirtualRcp
 from benchmarks.daemon.process import answers_of, prober
@@ -219,7 +218,7 @@ async def house(folder: FilePath, *, clock_moves: bool) -> AsyncIterator[House]:
             ThrowawayProsody({"gateway": "gateway-pw"}, admins=["gateway"])
         )
         line = await stack.enter_async_context(line_to(prosody.port))
-        coap, status = free_port(0), free_port(0, socket.SOCK_STREAM)
+        coap, status = free_port(), free_port()
         http = await stack.enter_async_context(aiohttp.ClientSession(f"http://127.0.0.1:{status}"))
         made = House(folder, ble, rcp, prosody, line, coap, http, clock_moves)
         _write(made, status)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from adapters.lowpan.crc import fcs
 from adapters.lowpan.radio import zep
 from adapters.lowpan.radio.interface import RadioError, RadioSettings, TxResult
+from adapters.sim.port import free_port
 from gateway.errors import DecodeError
 from tests.deadlines import DEADLINE_S
 from tests.lowpan.radio_bench import (
@@ -111,13 +112,6 @@ async def node() -> AsyncIterator[Node]:
     yield node
     loop.remove_reader(node.socket)
     node.socket.close()
-
-
-def free_port() -> int:
-    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
-        probe.bind(("::1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 async def test_a_radio_joins_a_dispatcher_and_acknowledges_what_is_for_it(

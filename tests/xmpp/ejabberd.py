@@ -5,11 +5,12 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 from collections.abc import Mapping
 from pathlib import Path as FilePath
 from types import TracebackType
 from typing import Self
+
+from adapters.sim.port import free_port
 
 START_TIMEOUT_S = 60.0
 """It takes 2 s; a busy machine may take much longer."""
@@ -52,9 +53,7 @@ class ThrowawayEjabberd:
         self._certificates = certificates
         self._process: asyncio.subprocess.Process | None = None
         self.ca_file = certificates / "ca.crt"
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
 
     async def __aenter__(self) -> Self:
         pair = [(self._certificates / name).read_text() for name in ("leaf.crt", "leaf.key")]

@@ -1,6 +1,5 @@
 """The gateway as a component of the server (XEP-0114): the same promises, without an account."""
 
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path as FilePath
 from typing import Any
@@ -9,6 +8,7 @@ import pytest
 import slixmpp
 from pydantic import ValidationError
 
+from adapters.sim.port import free_port
 from adapters.sim.prosody import ThrowawayProsody
 from adapters.xmpp.config import XmppSection
 from gateway.events import Write
@@ -18,13 +18,6 @@ from tests.fakes import STATION, HubBench
 from tests.xmpp.conftest import NODE, PASSWORDS, SWITCH, VALUE, Peer, Run, peer_of
 
 JID = "iot.localhost"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 import sys
 import tempfile
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.sim.modules import POWER_CONTROL
+from adapters.sim.port import free_port
 from tests.system.guest import image
 from tests.system.guest.qemu import STICK_NAME, CommandFailed, Guest
 from tests.system.guest.watch import Watchers, watching
@@ -147,16 +147,10 @@ def _row(name: str, *columns: str) -> None:
     print(f"{name:<34}" + "".join(f"{column:>12}" for column in columns), flush=True)
 
 
-def _free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @asynccontextmanager
 async def _trial(made: image.Image, folder: Path) -> AsyncIterator[Trial]:
     """A guest that has booted, and all around it; tells the guest's journal after a failure."""
-    port = _free_port()
+    port = free_port()
     async with world() as around, watching(around.devices, port) as watchers:
         guest = Guest(made, folder, around.stick.path, port)
         trial = Trial(guest, around, watchers)
