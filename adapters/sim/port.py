@@ -9,9 +9,9 @@ _PORTS = range(10_000, 32_768)
 """Below those that Linux gives to clients: nobody gets one by chance while its server restarts."""
 
 
-def free_port(wanted: int | None = None) -> int:
-    """The wanted port of 127.0.0.1 if it is free, for UDP and TCP, else another one."""
-    wish = [] if wanted is None else [wanted]
+def free_port(wanted: int = 0) -> int:
+    """The wanted port of 127.0.0.1 if it is free, for UDP and TCP, else another one; 0 is any."""
+    wish = [wanted] if wanted else []
     for port in (*wish, *random.sample(_PORTS, len(_PORTS))):
         if all(_is_free(port, kind) for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM)):
             return port
