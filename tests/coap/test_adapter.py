@@ -67,7 +67,7 @@ async def test_an_address_in_use_ends_the_adapter_with_a_sentence(home: HubBench
 
 
 async def test_an_address_that_the_machine_lacks_does_not_stop_the_others(serve: Serve) -> None:
-    served = await serve(listen=("192.0.2.1:0", "127.0.0.1:0"))
+    served = await serve(listen=("203.0.113.1:0", "127.0.0.1:0"))
     assert (await served.peer().ask("/3/0/0")).payload == b"Border Gateway"
 
 
@@ -120,7 +120,7 @@ async def test_a_machine_without_ipv6_lacks_nothing(
 
 
 async def test_without_any_address_there_is_no_server(home: HubBench) -> None:
-    coap = Coap(CoapSection(listen=("192.0.2.1:0",)), home.north)
+    coap = Coap(CoapSection(listen=("203.0.113.1:0",)), home.north)
     with pytest.raises(AdapterError, match="cannot listen on 192"):
         await coap.run()
 

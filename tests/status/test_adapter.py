@@ -66,9 +66,10 @@ async def told(bench: HubBench, beginning: str) -> None:
 
 
 async def test_without_any_address_there_is_no_page(bench: HubBench) -> None:
-    status = Status(StatusSection(listen=("192.0.2.1:0", "192.0.2.2:0")), bench.north)
+    status = Status(StatusSection(listen=("203.0.113.1:0", "203.0.113.2:0")), bench.north)
     with pytest.raises(AdapterError, match=r"cannot listen on \S+:0 or \S+:0: Cannot assign"):
-        await status.run()
+        async with asyncio.timeout(DEADLINE_S):
+            await status.run()
 
 
 @pytest.mark.parametrize(
