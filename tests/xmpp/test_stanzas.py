@@ -104,6 +104,20 @@ def test_no_event_of_odd_shape_raises(element: ET.Element) -> None:
     stanzas.form_maxima(element)
 
 
+def test_an_event_of_several_items_tells_each_once_however_often_it_is_looked_at() -> None:
+    message = ET.fromstring(
+        f"<message xmlns='jabber:client'><event xmlns='{EVENT}'><items node='iot/gateway'>"
+        "<item id='a'/><item id='b'/><retract id='c'/></items></event></message>"
+    )
+    for _ in range(2):  # slixmpp's own items are their own iterator: nested looks never end
+        for outer in stanzas.node_events(message):
+            (event,) = stanzas.node_events(message)
+            assert event == outer
+            assert isinstance(event, Published)
+            assert [item.id for item in event.items] == ["a", "b"]
+            assert event.retracted == ("c",)
+
+
 def test_the_words_of_a_refusal_are_one_line() -> None:
     answer = ET.fromstring(
         "<iq xmlns='jabber:client' type='error'><error type='cancel'>"
