@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path as FilePath
 
 from slixmpp import ClientXMPP, ComponentXMPP
@@ -67,11 +68,21 @@ def _client(account: Account) -> ClientXMPP:
 
 
 def _tls(ca_file: FilePath | None) -> ssl.SSLContext:
+    """That of the session before, unless a file of authorities has changed since.
+
+    It holds the system's authorities, a megabyte, and slixmpp's cycles keep it after a session.
+    """
+    files = ssl.get_default_verify_paths().cafile, ca_file
+    try:
+        return _context(ca_file, tuple(FilePath(f).stat().st_mtime_ns for f in files if f))
+    except (OSError, ssl.SSLError) as error:
+        raise AdapterError(f"ca_file {ca_file} cannot be used: {error}") from error
+
+
+@lru_cache(1)
+def _context(ca_file: FilePath | None, _changed_ns: tuple[int, ...]) -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if ca_file:
-        try:
-            context.load_verify_locations(ca_file)
-        except (OSError, ssl.SSLError) as error:
-            raise AdapterError(f"ca_file {ca_file} cannot be used: {error}") from error
+        context.load_verify_locations(ca_file)
     return context

@@ -49,6 +49,18 @@ async def test_a_certificate_of_an_unknown_authority_ends_the_login(
         assert "certificate is not trusted" in await gateway.says("not connected")
 
 
+async def test_an_authority_that_was_put_right_is_used_at_the_next_login(
+    run: Run, server: ThrowawayProsody, tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adapter, "FIRST_PAUSE_S", 0.05)
+    monkeypatch.setattr(adapter, "LONGEST_PAUSE_S", 0.05)
+    await make_certificates(tmp_path)
+    async with run(ca_file=tmp_path / "ca.crt") as gateway:
+        await gateway.says("certificate is not trusted")
+        (tmp_path / "ca.crt").write_bytes(server.ca_file.read_bytes())
+        await gateway.says("connected as gateway@localhost, publishing")
+
+
 async def test_a_certificate_for_another_name_ends_the_login(
     launch: Run, certificates: FilePath
 ) -> None:
