@@ -11,6 +11,7 @@ from contextlib import suppress
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
+from websockets.protocol import State
 from websockets.typing import Subprotocol
 
 from adapters.coap import frames, streams
@@ -50,12 +51,13 @@ class WebSocket:
 
     async def run(self) -> None:
         """Accepts and serves clients."""
+        connections: set[ServerConnection] = set()
         async with serve(
             self._serve,
             sock=self._socket,
             subprotocols=[Subprotocol("coap")],
             process_request=_check_path,
-            create_connection=_bounded(self.streams.port),
+            create_connection=_bounded(connections, self.streams.port),
             ping_interval=None,  # RFC 8323 4.4 wants none
             max_size=frames.MAX_MESSAGE,
             max_queue=4,
@@ -63,7 +65,12 @@ class WebSocket:
             close_timeout=CLOSE_S,
             logger=LIBRARY,
         ):
-            await self.streams.keep_clean()
+            try:
+                await self.streams.keep_clean()
+            finally:
+                for connection in connections:
+                    if connection.state is State.CONNECTING:  # the library would wait for it
+                        connection.transport.abort()
 
     async def _serve(self, connection: ServerConnection) -> None:
         keep_alive(connection.transport.get_extra_info("socket"))
@@ -106,9 +113,8 @@ def _decode(received: bytes | str) -> Message:
     return frames.decode_web(received)
 
 
-def _bounded(port: NorthPort) -> type[ServerConnection]:
+def _bounded(there: set[ServerConnection], port: NorthPort) -> type[ServerConnection]:
     """Connections of which so many can be there, with those that have asked for nothing yet."""
-    there: set[ServerConnection] = set()
 
     class Bounded(ServerConnection):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -59,7 +59,6 @@ def network() -> Iterator[Network]:
 @pytest.fixture
 async def serve(home: HubBench) -> AsyncIterator[Serve]:
     """Starts the adapter on the home's hub; more than one at a time if a test wants."""
-    tasks: list[asyncio.Task[None]] = []
     bugs: list[object] = []
     started: list[Served] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: bugs.append(context))
@@ -69,20 +68,16 @@ async def serve(home: HubBench) -> AsyncIterator[Serve]:
         home.north.status("starting")
         coap = Coap(CoapSection.model_validate(section), home.north)
         task = asyncio.create_task(coap.run())
-        tasks.append(task)
         async with asyncio.timeout(DEADLINE_S):
             while not home.north.text.startswith("listens"):
                 assert not task.done(), task.exception()
                 await asyncio.sleep(0)
-        started.append(Served(home.north.text))
+        started.append(Served(home.north.text, task))
         return started[-1]
 
     yield start
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
     for served in started:
-        served.close()
+        await served.stop()
     assert not bugs
 
 

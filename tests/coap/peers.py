@@ -103,10 +103,11 @@ class Peer:
 
 
 class Served:
-    """Where a started adapter listens, as its status line says."""
+    """A started adapter, and where it listens, as its status line says."""
 
-    def __init__(self, status: str) -> None:
+    def __init__(self, status: str, running: asyncio.Task[None]) -> None:
         self.status = status
+        self._running = running
         self.ports = [int(port) for port in re.findall(r"[\d\]]:(\d+)", status)]
         self.port = self.ports[0]
         self._peers: list[Peer] = []
@@ -116,7 +117,10 @@ class Served:
         self._peers.append(Peer(self.port, host))
         return self._peers[-1]
 
-    def close(self) -> None:
+    async def stop(self) -> None:
+        self._running.cancel()
+        async with asyncio.timeout(DEADLINE_S):
+            await asyncio.wait({self._running})
         for peer in self._peers:
             peer.close()
 

@@ -4,15 +4,17 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 import pytest
 from aiocoap import GET, PUT, Context, Message
 from pydantic import ValidationError
 from websockets.asyncio.client import connect
+from websockets.asyncio.server import serve as serve_websockets
 from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
 
-from adapters.coap import frames, streams
+from adapters.coap import frames, streams, websocket
 from adapters.coap.adapter import CoapSection
 from adapters.coap.datagram import encode_tail
 from adapters.coap.frames import CSM, Reassembly
@@ -278,6 +280,18 @@ async def test_who_has_not_asked_for_a_websocket_yet_takes_room_too_and_leaves_n
                     assert frames.decode_web(bytes(await one.recv())).code == CSM  # type: ignore[arg-type]
                     break
     assert not [record for record in caplog.records if record.exc_info]
+
+
+async def test_a_stop_does_not_wait_for_who_has_not_asked_for_a_websocket_yet(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(websocket, "serve", partial(serve_websockets, open_timeout=None))
+    served = await serve(listen_ws=(HERE,))
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.ports[1])
+    await served.stop()
+    with suppress(ConnectionResetError):
+        assert await reader.read() == b""
+    writer.close()
 
 
 async def test_who_says_nothing_is_not_kept(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:

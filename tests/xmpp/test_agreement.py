@@ -34,7 +34,7 @@ async def test_the_same_path_says_the_same_over_xmpp_and_coap(
         await gateway.settled()
         while not slot.text.startswith("listens"):
             await asyncio.sleep(0.01)
-        port = Served(slot.text).port
+        port = Served(slot.text, serving).port
         answer = await reader.pubsub.get_items(SERVICE, NODE, timeout=DEADLINE_S)
         items = answer.xml.iter("{http://jabber.org/protocol/pubsub}item")
         packs = {item.get("id"): ET.tostring(item[0]).decode() for item in items}
