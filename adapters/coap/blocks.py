@@ -91,10 +91,17 @@ class Downloads:
             size2=len(whole.payload) if request.wants_size else None,
         )
 
+    def join(self, request: Request, etag: bytes) -> None:
+        """Lets a client go on with the body of this ETag, whose first block was cut for another."""
+        self._remember(request.transfer, etag)
+
     def _keep(self, transfer: Hashable, whole: Response) -> None:
         same = self._bodies.get(whole.etag)  # one body in memory for all who fetch it
         self._bodies.put(whole.etag, same or whole)
-        self._etags[transfer] = whole.etag
+        self._remember(transfer, whole.etag)
+
+    def _remember(self, transfer: Hashable, etag: bytes) -> None:
+        self._etags[transfer] = etag
         self._etags.move_to_end(transfer)
         if len(self._etags) > DOWNLOADS:
             self._etags.popitem(last=False)

@@ -10,6 +10,7 @@ import asyncio
 import math
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
 
 from adapters.coap import datagram
@@ -24,6 +25,9 @@ from gateway.ports import NorthPort
 
 BURST = 64
 """Notifications sent before ACKs are read: more would overflow receive buffers on the way back."""
+
+TURN_S = 0.02
+"""How long they are made before requests are read. One of hundreds of devices takes longer."""
 
 TICK_S = 0.5
 """How often overdue acknowledgements and conditions are looked for; ACK_TIMEOUT is four times that.
@@ -40,12 +44,16 @@ NOTICE_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A notification's code and octets after the token, and the value that conditions compare."""
+    """A notification's code and octets after the token, and the value that conditions compare.
+
+    `etag` is that of the whole body where the octets show its first block only.
+    """
 
     code: Code
     tail: bytes
     value: Compared
     until: float
+    etag: bytes = b""
 
 
 class Notifier:
@@ -154,7 +162,7 @@ class Notifier:
     async def tell(self, concerned: Iterable[Observer]) -> None:
         """Tells of news, the newest value, to each once, reading ACKs in between."""
         seen: dict[int, tuple[object, Compared]] = {}
-        await self._tell_each(observer for observer in concerned if self._ripe(observer, seen))
+        await self._tell_each(concerned, lambda observer: self._ripe(observer, seen))
 
     def _ripe(self, observer: Observer, seen: dict[int, tuple[object, Compared]]) -> bool:
         """Whether to tell it; `seen` has values by the identity of targets, which many share."""
@@ -176,15 +184,30 @@ class Notifier:
         self.observers.schedule(observer)
         return due
 
-    async def _tell_each(self, observers: Iterable[Observer]) -> None:
-        self._notices.clear()
-        sent = 0
-        for observer in observers:
-            if self.observers.wants(observer):
+    async def _tell_each(
+        self, observers: Iterable[Observer], ripe: Callable[[Observer], bool] = lambda _: True
+    ) -> None:
+        """Tells those who are ripe for it and wait for nothing."""
+
+        def tell(observer: Observer) -> bool:
+            wanted = ripe(observer) and self.observers.wants(observer)
+            if wanted:
                 self._notify(observer)
-                sent += 1
-                if sent % BURST == 0:
-                    await asyncio.sleep(0)
+            return wanted
+
+        self._notices.clear()
+        await self._in_turns(observers, tell)
+
+    async def _in_turns(
+        self, observers: Iterable[Observer], act: Callable[[Observer], bool]
+    ) -> None:
+        """Does for each what may send something, and lets requests and ACKs be read in between."""
+        sent, since = 0, self._loop.time()
+        for observer in observers:
+            sent += act(observer)
+            if sent == BURST or self._loop.time() - since >= TURN_S:
+                await asyncio.sleep(0)
+                sent, since = 0, self._loop.time()
 
     def _notify(self, observer: Observer) -> None:
         now = self._loop.time()
@@ -205,18 +228,25 @@ class Notifier:
     def _notice(self, observer: Observer, now: float) -> Notice:
         """The notification for all who asked the same."""
         request, form = observer.request, observer.format
-        key = (request.path, request.query, request.payload, form, request.block2)
+        key = (
+            request.path, request.query, request.payload, request.content_format,
+            form, request.block2,
+        )  # fmt: skip
         known = self._notices.get(key)
         if known and now < known.until:
+            if known.etag:
+                self._server.join(replace(request, peer=observer.endpoint.peer), known.etag)
             return known
-        asked = replace(request, peer=observer.endpoint.peer)
-        response = self._server.read(asked, form)
+        response = self._server.read(replace(request, peer=observer.endpoint.peer), form)
         if response.code < Code.BAD_REQUEST:
             response = replace(response, observe=self.observers.next_number())
-        tail = datagram.encode_tail(response.options(), response.payload)
-        notice = Notice(response.code, tail, self._value(observer.targets), now + NOTICE_S)
-        if response.block2 is None:  # the blocks that follow are kept for each client
-            self._notices[key] = notice
+        notice = self._notices[key] = Notice(
+            response.code,
+            datagram.encode_tail(response.options(), response.payload),
+            self._value(observer.targets),
+            now + NOTICE_S,
+            response.etag if response.block2 and response.block2.more else b"",
+        )
         return notice
 
     # --- what becomes of it ---
@@ -237,18 +267,19 @@ class Notifier:
             await asyncio.sleep(TICK_S)
             now = self._loop.time()
             await self._repeat(now)
-            await self._tell_each(o for o in self.observers.due(now) if self._due(o, now))
+            await self._tell_each(self.observers.due(now), partial(self._due, now=now))
             if tick % QUIET_TICKS == 0:
                 await self._tell_each(self.observers.unconfirmed(now))
 
     async def _repeat(self, now: float) -> None:
-        for sent, observer in enumerate(self.observers.overdue(now), 1):
-            if observer.stale and observer.registered:
-                self._notify(observer)
-            else:
-                self._transmit(observer, observer.datagram)
-            if sent % BURST == 0:
-                await asyncio.sleep(0)
+        await self._in_turns(self.observers.overdue(now), self._send_again)
+
+    def _send_again(self, observer: Observer) -> bool:
+        if observer.stale and observer.registered:
+            self._notify(observer)
+        else:
+            self._transmit(observer, observer.datagram)
+        return True
 
 
 def _shows_links(request: Request) -> bool:

@@ -185,6 +185,10 @@ class Server:
         target = tree.locate(self._port, request.path)
         return [(target.device.id, target.path)]
 
+    def join(self, request: Request, etag: bytes) -> None:
+        """Lets an observer fetch the rest of a body whose first block is sent to several."""
+        self._downloads.join(request, etag)
+
     def rule(self, request: Request) -> Attributes:
         """What is in force for an Observe: what its query asks for, else what is attached."""
         if request.code == Code.FETCH:

@@ -1,10 +1,13 @@
 """Observers: who is told what, with clients that speak datagrams."""
 
 import asyncio
+from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
+from adapters.coap import formats, notifier
 from adapters.coap.datagram import Datagram, Type
 from adapters.coap.messages import Code, Option
 from gateway.model import Path
@@ -226,6 +229,53 @@ async def test_a_long_body_is_told_by_its_first_block(home: HubBench, peer: Peer
     rest = await peer.ask("/weather/3339/0/5522", (Option.BLOCK2, b"\x16"))
     assert told.payload + rest.payload == clip[::-1]
     assert option(rest, Option.ETAG) == option(told, Option.ETAG)
+
+
+@pytest.fixture
+def written(home: HubBench, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many resources each body had that was written, once these are made long."""
+    home.say({Path(3303, n, 5700): 0.5 for n in range(2, 100)})
+    sizes: list[int] = []
+    write = formats.write
+
+    def counting(items: Sequence[formats.Item], *how: Any) -> bytes:
+        sizes.append(len(items))
+        return write(items, *how)
+
+    monkeypatch.setattr(formats, "write", counting)
+    return sizes
+
+
+async def test_a_long_body_is_written_once_for_all_who_observe_it_and_each_fetches_the_rest(
+    home: HubBench, served: Served, written: list[int]
+) -> None:
+    peers = [served.peer() for _ in range(30)]
+    for peer in peers:
+        assert option(await peer.observe("/weather/3303"), Option.BLOCK2) == b"\x0e"
+    written.clear()
+    say(home, 22.0)
+    etags = {option(await peer.receive(), Option.ETAG) for peer in peers}
+    assert written == [101]
+    say(home, 23.0)  # what is fetched stays what was told
+    rest = [await peer.ask("/weather/3303", (Option.BLOCK2, b"\x16")) for peer in peers]
+    assert {option(answer, Option.ETAG) for answer in rest} == etags
+
+
+async def test_requests_are_answered_between_long_notifications(
+    home: HubBench, served: Served, written: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notifier, "TURN_S", 0)
+    peers, other = [served.peer() for _ in range(30)], served.peer()
+    for number, peer in enumerate(peers):  # with a query each has its own
+        await peer.ask("/weather/3303", (Option.OBSERVE, b""), (15, b"pmax=%d" % (900 + number)))
+    written.clear()
+    say(home, 22.0)
+    while not written:
+        await asyncio.sleep(0)
+    await other.ask(VALUE)
+    for peer in peers:
+        await peer.receive()
+    assert written.index(1) < len(written) - 1
 
 
 async def test_a_burst_of_changes_reaches_a_thousand_observers(
