@@ -265,6 +265,12 @@ class Hub:
             self.attendance.correct_times(moved_s)
             self._tell([DeviceChanged(device.id) for device in self.store.devices()])
             self._tell(self.values.correct_times(moved_s))
+        elif (moved_s := self.clock.jump()) is not None:
+            log.warning(
+                "the clock jumped by %+.0f s, or the machine slept; times before that stay as they "
+                "are, and nothing is deleted from the journal by a jump ahead for a day",
+                moved_s,
+            )
         self.attendance.tick()
         self._tell(self.values.due())
 

@@ -109,9 +109,8 @@ class Saver:
         if hub.monotonic() < self._prune_at or not is_corrected:
             return
         retention = hub.journal.retention
-        if await loop.run_in_executor(
-            self._thread, self._archive.prune, retention, hub.clock.now()
-        ):
+        now = hub.clock.believed()
+        if await loop.run_in_executor(self._thread, self._archive.prune, retention, now):
             self._prune_at = hub.monotonic() + PRUNE_INTERVAL_S
 
     async def _keep_identities(self) -> None:

@@ -17,6 +17,7 @@ from gateway.errors import Busy, StateError
 from gateway.events import Availability, Change, Device, Entry, Reading, State
 from gateway.model import DeviceId, ObjLink, Path, Value
 from gateway.policy import ReportRule, Retention
+from gateway.process import saver as saver_module
 from gateway.process.saver import Saver
 from gateway.process.watchdog import Progress
 from gateway.readings import journal as journal_module
@@ -30,6 +31,7 @@ from tests.fakes import METER, STATION, Clock, HubBench
 
 VALUE, SWITCH = Path(3303, 0, 5700), Path(3312, 0, 5850)
 T0 = 1_795_217_136.0
+DAY_S = 86_400.0
 ALL = (float("-inf"), float("inf"), 1_000)
 
 
@@ -286,6 +288,49 @@ async def test_the_oldest_are_pruned_by_number_and_by_age(disk: Disk) -> None:
     disk.save()
     assert disk.archive.prune(Retention(entries=3), T0 + 10)
     assert await disk.values() == [8, 9, 10]
+
+
+async def test_a_clock_that_jumps_ahead_deletes_nothing_until_it_has_stood_for_a_day(
+    disk: Disk,
+    clock: Clock,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(saver_module, "PRUNE_INTERVAL_S", 0.0)
+    hub = HubBench(clock, journal=disk.journal).hub
+    hub.journal.retention = Retention(entries=3)
+    pruned: asyncio.Queue[float] = asyncio.Queue()
+    prune, loop = disk.archive.prune, asyncio.get_running_loop()
+
+    def watched(retention: Retention, now: float) -> bool:
+        done = prune(retention, now)
+        loop.call_soon_threadsafe(pruned.put_nowait, now)
+        return done
+
+    monkeypatch.setattr(disk.archive, "prune", watched)
+
+    async def left_when(jump_s: float, later_s: float) -> list[Value]:
+        clock.jump(jump_s)
+        hub.tick()
+        clock.advance(later_s)
+        hub.tick()
+        async with asyncio.timeout(DEADLINE_S):
+            while await pruned.get() != hub.clock.believed():
+                pass
+        return await disk.values()
+
+    for number in range(5):
+        disk.say(number, clock.wall())
+    with Saver(hub, disk.state, disk.archive) as saver:
+        saving = asyncio.create_task(saver.run(Progress(clock.monotonic)))
+        assert await left_when(30 * DAY_S, 1) == [2, 3, 4]
+        assert await left_when(-30 * DAY_S, DAY_S) == [2, 3, 4]
+        assert await left_when(30 * DAY_S, DAY_S - 1) == [2, 3, 4]
+        assert await left_when(0, 1) == []
+        saving.cancel()
+        await asyncio.wait([saving])
+    told = [m.split(",")[0] for m in caplog.messages if "jumped" in m]
+    assert told == [f"the clock jumped by {way}2592000 s" for way in "+-+"]
 
 
 async def test_a_journal_that_is_far_too_long_is_pruned_in_pieces(
