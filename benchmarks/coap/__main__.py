@@ -29,14 +29,16 @@ class Plan:
     """How long and how often."""
 
     rounds: int
+    starts: int
+    """How often a server is started for a GET in each round: its speed differs by a fifth."""
     duration_s: float
     observers: tuple[int, ...]
     changes: int
     timeout_s: float
 
 
-FULL = Plan(3, 3.0, (1, 100, 1_000, 10_000), 3, 8.0)
-QUICK = Plan(1, 1.0, (1, 1_000), 2, 4.0)
+FULL = Plan(3, 2, 3.0, (1, 100, 1_000, 10_000), 3, 8.0)
+QUICK = Plan(1, 1, 1.0, (1, 1_000), 2, 4.0)
 
 Measure = Callable[[Load, Running], Figures]
 
@@ -53,7 +55,7 @@ class Case:
 
 def cases(plan: Plan, server: Server) -> Iterator[Case]:
     """What is measured on a server, in order."""
-    for clients, paths in ((1, 1), (32, 1), (32, DEVICES)):
+    for clients, paths in plan.starts * ((1, 1), (32, 1), (32, DEVICES)):
         yield Case(("get", clients, paths), DEVICES, _get(plan, clients, paths))
     for confirmable in (True, False):
         for observers in plan.observers:
@@ -99,7 +101,7 @@ def _memory(_: Load, to: Running) -> Figures:
 
 
 def measure_all(plan: Plan, load: Load) -> report.Samples:
-    """The figures of each case and server, one a round; CannotRun if one does not run."""
+    """The figures of each case and server, one a round or start; CannotRun if one does not run."""
     samples: report.Samples = {}
     for number in range(1, plan.rounds + 1):
         for step in zip(*(cases(plan, server) for server in SERVERS), strict=True):

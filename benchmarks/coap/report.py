@@ -15,12 +15,15 @@ Samples = dict[Key, dict[str, list[dict[str, Any]]]]
 VALUES_A_DEVICE = 13
 """Resources with a value of a device of adapters/sim: five measured, eight of /3/0 and /4/0."""
 
+MEASURABLE = 1_000
+"""So many observers show in resident memory, fewer not."""
+
 NAMES = [server.name for server in SERVERS]
 
 
 def text(samples: Samples) -> str:
     """The whole report."""
-    parts = [_reading, _fan_out, _conditional, _discovery, _memory, _targets, _noise]
+    parts = [_reading, _fan_out, _conditional, _discovery, _memory, _ratios, _targets, _noise]
     return "\n".join(line for part in parts for line in (*part(samples), ""))
 
 
@@ -38,13 +41,6 @@ def _reading(samples: Samples) -> Iterator[str]:
                 what, name, f"{at('per_s'):,.0f}", f"{at('p50_us'):,.0f}", f"{at('p99_us'):,.0f}",
                 f"{at('cpu_us'):.1f}", f"{at('rss_kb') / 1024:.0f}",
             )  # fmt: skip
-        for peer in (LIBCOAP.name, AIOCOAP.name):
-            ours, theirs = (_medians(samples[key][name]) for name in (OURS.name, peer))
-            ratios = [f"×{_ratio(ours(k), theirs(k)):.2f}" for k in _GET_FIGURES]
-            yield _row(what, f"ours / {peer}", *ratios)
-
-
-_GET_FIGURES = ("per_s", "p50_us", "p99_us", "cpu_us", "rss_kb")
 
 
 def _fan_out(samples: Samples) -> Iterator[str]:
@@ -59,12 +55,11 @@ def _fan_out(samples: Samples) -> Iterator[str]:
         for name in NAMES:
             runs = samples[key][name]
             lasts = _lasts(runs)
-            each = [c["cpu_us"] for c in _changes(runs) if c["reached"]]
             yield _row(
                 what, name, _ms(median(lasts)) if lasts else "–", _ms(max(lasts, default=0)),
                 f"{_missed(runs, int(key[2])):,} of {len(_changes(runs)) * int(key[2]):,}",
-                f"{median(each):.1f}" if each else "–",
-                f"{_medians(runs)('bytes'):,.0f}" if int(key[2]) >= 1_000 else "–",
+                f"{_cpu_us_a_notification(runs):.1f}",
+                f"{_medians(runs)('bytes'):,.0f}" if int(key[2]) >= MEASURABLE else "–",
                 f"{_medians(runs)('register_s'):.2f}",
             )  # fmt: skip
 
@@ -77,19 +72,14 @@ def _conditional(samples: Samples) -> Iterator[str]:
             "server", "last of them after ms", "never told", "told in vain", "CPU ms a change",
             "bytes an observer",
         )  # fmt: skip
-        spent = {}
         for name in NAMES:
             runs = samples[key][name]
             lasts, changes = _lasts(runs), _changes(runs)
-            spent[name] = median(change["cpu_us"] * change["reached"] / 1e3 for change in changes)
             yield _row(
                 name, _ms(median(lasts)) if lasts else "–", str(_missed(runs, int(key[2]))),
-                f"{median(change['others'] for change in changes):,.0f}", f"{spent[name]:.1f}",
-                f"{_medians(runs)('bytes'):,.0f}",
+                f"{median(change['others'] for change in changes):,.0f}",
+                f"{_cpu_ms_a_change(runs):.1f}", f"{_medians(runs)('bytes'):,.0f}",
             )  # fmt: skip
-        for peer in NAMES[1:]:
-            ratio = _ratio(spent[OURS.name], spent[peer])
-            yield _row(f"ours / {peer}", "", "", "", f"×{ratio:.2f}", "")
 
 
 def _discovery(samples: Samples) -> Iterator[str]:
@@ -124,6 +114,42 @@ def _bytes_a_value(samples: Samples, name: str) -> float:
     return (filled - empty) * 1024 / values
 
 
+def _ratios(samples: Samples) -> Iterator[str]:
+    yield "### Ratios: ours to each of the others"
+    yield ""
+    yield from _head("figure", *NAMES[1:])
+    for what, figure in _compared(samples):
+        yield _row(what, *(f"×{_ratio(figure(OURS.name), figure(n)):.2f}" for n in NAMES[1:]))
+
+
+def _compared(samples: Samples) -> Iterator[tuple[str, Callable[[str], float]]]:
+    """What is compared, and its figure of a server."""
+
+    def figure(of: Callable[[Sequence[dict[str, Any]]], float], key: Key) -> Callable[[str], float]:
+        return lambda name: of(samples[key][name])
+
+    def field(name: str, key: Key) -> Callable[[str], float]:
+        return figure(lambda runs: _medians(runs)(name), key)
+
+    for key in _keys(samples, "get"):
+        what = f"GET, {key[1]} outstanding, {key[2]} paths"
+        yield f"{what}: GET/s", field("per_s", key)
+        yield f"{what}: p50", field("p50_us", key)
+        yield f"{what}: p99", field("p99_us", key)
+        yield f"{what}: CPU an answer", field("cpu_us", key)
+    for key in _keys(samples, "observe"):
+        what = f"{key[2]:,} observers, {key[1]}"
+        yield f"{what}: last after", figure(_last_s, key)
+        yield f"{what}: CPU a notification", figure(_cpu_us_a_notification, key)
+        if int(key[2]) >= MEASURABLE:
+            yield f"{what}: memory an observer", field("bytes", key)
+    for key in _keys(samples, "conditional"):
+        yield f"{key[1]:,} conditional observers: CPU a change", figure(_cpu_ms_a_change, key)
+    yield "discovery: blocks/s", field("blocks_per_s", ("download",))
+    yield "discovery: CPU a block", field("cpu_us", ("download",))
+    yield "memory of a value", lambda name: _bytes_a_value(samples, name)
+
+
 def _targets(samples: Samples) -> Iterator[str]:
     yield "### Targets"
     yield ""
@@ -141,7 +167,7 @@ def _judged(samples: Samples) -> Iterator[tuple[str, str, str, bool]]:
             yield f"{title} at 32, to {peer}", f"×{least:g}", f"×{ratio:.2f}", ratio >= least
     key = _keys(samples, "observe")[-1][0], "CON", max(int(k[2]) for k in _keys(samples, "observe"))
     runs, count = samples[key][OURS.name], key[2]
-    last_s, lost = median(_lasts(runs) or [float("inf")]), _missed(runs, count)
+    last_s, lost = _last_s(runs), _missed(runs, count)
     yield f"{count:,} CON observers told", "250 ms", f"{_ms(last_s)} ms", last_s <= 0.25
     yield "of them lost", "0", str(lost), not lost
     each = _medians(runs)("bytes")
@@ -185,6 +211,20 @@ def _changes(runs: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
 
 def _lasts(runs: Sequence[dict[str, Any]]) -> Sequence[float]:
     return [change["last_s"] for change in _changes(runs) if change["reached"]]
+
+
+def _last_s(runs: Sequence[dict[str, Any]]) -> float:
+    return median(_lasts(runs) or [float("inf")])
+
+
+def _cpu_us_a_notification(runs: Sequence[dict[str, Any]]) -> float:
+    each: list[float] = [c["cpu_us"] for c in _changes(runs) if c["reached"]]
+    return median(each or [float("inf")])
+
+
+def _cpu_ms_a_change(runs: Sequence[dict[str, Any]]) -> float:
+    each: list[float] = [c["cpu_us"] * c["reached"] / 1e3 for c in _changes(runs)]
+    return median(each)
 
 
 def _missed(runs: Sequence[dict[str, Any]], observers: int) -> int:

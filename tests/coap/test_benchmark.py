@@ -1,10 +1,13 @@
 """The benchmark measures what it says: its load generator against the real daemon, briefly."""
 
+import os
+import sys
 from collections.abc import Iterator
 
 import pytest
 
 from benchmarks.coap import report
+from benchmarks.coap.__main__ import main
 from benchmarks.coap.load import Figures, Load
 from benchmarks.coap.servers import OURS, SERVERS, Running, running
 
@@ -43,6 +46,16 @@ def test_every_measurement_is_taken_and_shown(load: Load, gateway: Running) -> N
         {key: {server.name: [each] for server in SERVERS} for key, each in figures.items()}
     )
     assert "| CON, 3 | border-gateway |" in table
-    assert "| ours / libcoap |  |  |  | ×1.00 |  |" in table
+    assert "| 3 observers, CON: last after | ×1.00 | ×1.00 | ×1.00 |" in table
     assert "| GET/s at 32, to libcoap | ×1 | ×1.00 | yes |" in table
     assert "| GET/s at 32, to aiocoap | ×30 | ×1.00 | **no** |" in table
+
+
+def test_without_a_peer_it_stops_with_the_reason_and_prints_no_table(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["benchmarks.coap", "--quick"])
+    monkeypatch.setenv("PATH", os.devnull)
+    with pytest.raises(SystemExit, match=r"cannot run: .*coap-server-notls"):
+        main()
+    assert not capsys.readouterr().out
