@@ -133,6 +133,7 @@ class Service:
         )
         core = [asyncio.create_task(each) for each in work]
         stopping: asyncio.Task[Any] = asyncio.create_task(self._stopping.wait())
+        gc.freeze()  # what is here stays: to look through it for garbage takes 50 ms each time
         notify("READY=1")
         self.ready.set()
         try:

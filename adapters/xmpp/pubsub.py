@@ -93,11 +93,14 @@ async def _identities(session: Session, jid: str) -> set[tuple[str, str]]:
 
 @dataclass(frozen=True, slots=True)
 class _Node:
-    """A node as it was left: `room` is how many items it keeps, `config` what the service says."""
+    """A node as it was left: `room` is how many items it keeps.
+
+    `config` is a hash of what the service says, which is 3 kB, and of a thousand nodes.
+    """
 
     title: str
     room: int
-    config: Mapping[str, str]
+    config: int
 
 
 class Pubsub:
@@ -163,7 +166,7 @@ class Pubsub:
             now = {}
         if known is not self._known.get(node):  # it was put right meanwhile
             return True
-        intact = now == known.config if known else bool(now)
+        intact = _hashed(now) == known.config if known else bool(now)
         if not intact:
             self.forget(node)
         return intact
@@ -236,7 +239,7 @@ class Pubsub:
         kept = actual.get(_MAX_ITEMS, _ANY)
         if kept == _ANY:
             kept = stanzas.form_maxima(form).get(_MAX_ITEMS, "")
-        return _Node(title, int(kept) if kept.isdecimal() else _UNLIMITED, actual)
+        return _Node(title, int(kept) if kept.isdecimal() else _UNLIMITED, _hashed(actual))
 
     def _wrong(self, actual: Mapping[str, str], title: str, kind: Kind) -> dict[str, str]:
         wanted = self._config(title, kind, kind.max_items[0])
@@ -299,6 +302,10 @@ _UNLIMITED = 2**31
 def _too_many(error: StanzaError) -> bool:
     """Whether this is how a service says that `max_items` is more than it allows."""
     return error.condition in {"bad-request", "not-acceptable", "resource-constraint", "conflict"}
+
+
+def _hashed(config: Mapping[str, str]) -> int:
+    return hash(frozenset(config.items()))
 
 
 def _plain(value: str) -> str:
