@@ -30,7 +30,7 @@ from gateway.events import (
 from gateway.model import GATEWAY, DeviceId, Path, Value, printable
 from gateway.objects.own_objects import GATEWAY_OBJECT, device_object, gateway_object
 from gateway.objects.registry import Registry
-from gateway.overview import AdapterState, Condition, Overview
+from gateway.overview import STATE, AdapterState, Condition, Overview
 from gateway.policy import MAX_NAME, Rules
 from gateway.ports import Outbox
 from gateway.readings.intake import Intake
@@ -251,7 +251,7 @@ class Hub:
     def _state_in_trouble(self) -> Sequence[AdapterState]:
         if not self.trouble:
             return []
-        return [AdapterState("state", False, Condition.DEGRADED, self.trouble, 0)]
+        return [AdapterState(STATE, False, Condition.DEGRADED, self.trouble, 0)]
 
     # --- the clock ------------------------------------------------------------------------------
 

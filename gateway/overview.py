@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from enum import Enum
 
 from gateway.devices.strangers import Stranger
-from gateway.events import Device
+from gateway.events import Device, State
+from gateway.model import printable
+
+STATE = "state"
+"""What the state database is called among the adapters, where it stands while it is not well."""
+
+LONGEST_LINE = 1000
+"""Characters of `in_a_line`: systemd takes 4096 octets in a message."""
 
 
 class Condition(Enum):
@@ -47,3 +54,21 @@ class Overview:
     counters: Mapping[str, int]
     join_window_s: float
     unsaved: int = 0
+
+
+def in_a_line(overview: Overview, devices: Sequence[Device]) -> str:
+    """How many adapters are well and devices online, and what is not well and why."""
+    adapters = [a for a in overview.adapters if a.name != STATE]
+    known = [*devices, *overview.absent]
+    counted = {
+        "radios": [a.condition is Condition.RUNNING for a in adapters if not a.northbound],
+        "servers": [a.condition is Condition.RUNNING for a in adapters if a.northbound],
+        "devices online": [d.availability.state is State.ONLINE for d in known],
+    }
+    counts = (f"{sum(well)}/{len(well)} {what}" for what, well in counted.items() if well)
+    ill = (
+        f"{a.name} ({a.condition.value}): {a.text}"
+        for a in overview.adapters
+        if a.condition is not Condition.RUNNING
+    )
+    return printable("; ".join([", ".join(counts), *ill]), LONGEST_LINE)

@@ -25,6 +25,7 @@ from gateway.hub import Hub
 from gateway.logs import configure_logging, set_level
 from gateway.objects.ddf import load_folder
 from gateway.objects.registry import Registry
+from gateway.overview import in_a_line
 from gateway.ports import Reload
 from gateway.process import machine
 from gateway.process.lineup import Lineup, end
@@ -139,7 +140,7 @@ class Service:
         try:
             await asyncio.wait([stopping, *core], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            notify("STOPPING=1")
+            notify("STOPPING=1\nSTATUS=")
             log.info("stopping")
             stopped = asyncio.get_running_loop().time()
             try:
@@ -220,10 +221,14 @@ def _kept(running: GatewaySection, wanted: GatewaySection) -> Mapping[str, objec
 
 async def _tick(hub: Hub, own: OwnDevice, progress: Progress) -> None:
     """Drives the report rule's clock, and what the gateway tells of itself, until cancelled."""
+    told = ""
     while True:
         await asyncio.sleep(TICK_S)
         own.refresh()
         hub.tick()
+        if (line := in_a_line(hub.overview(), hub.store.devices()[1:])) != told:
+            notify(f"STATUS={line}")
+            told = line
         progress.made("tick")
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import socket
 import time
 from collections.abc import Sequence
 from pathlib import Path as FilePath
@@ -22,6 +21,7 @@ from gateway.service import Service
 from tests.daemon import CORE, SIM, Daemon
 from tests.deadlines import DEADLINE_S
 from tests.fakes import METER, STATION, HubBench
+from tests.process.conftest import ServiceManager
 from tests.process.test_stop import config
 
 TEMPERATURE, SWITCH = Path(3303, 0, 5700), Path(3312, 0, 5850)
@@ -110,27 +110,21 @@ def test_the_log_level_applies_at_once(daemon: Daemon) -> None:
     assert "stopping" not in daemon.end()[1]
 
 
-def test_sighup_reloads_and_systemd_is_told(
-    tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind(str(tmp_path / "notify"))
-        manager.settimeout(DEADLINE_S)
-        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
-        daemon = Daemon(tmp_path)
-        daemon.start()
-        assert daemon.process
-        assert manager.recv(100) == b"READY=1"
-        for text in (CORE.replace("Attic", "Loft") + SIM, "nonsense"):  # also a faulty file
-            daemon.configure(text)
-            before_us = time.monotonic_ns() // 1000
-            daemon.process.send_signal(signal.SIGHUP)
-            first, _, at = manager.recv(100).decode().partition("\nMONOTONIC_USEC=")
-            assert first == "RELOADING=1"
-            assert before_us <= int(at) <= time.monotonic_ns() // 1000
-            assert manager.recv(100) == b"READY=1"
-        assert row(daemon, "sim:0000000000000001")["name"] == "Loft"
-        status, log = daemon.end()
+def test_sighup_reloads_and_systemd_is_told(manager: ServiceManager, tmp_path: FilePath) -> None:
+    daemon = Daemon(tmp_path)
+    daemon.start()
+    assert daemon.process
+    assert manager.told() == "READY=1"
+    for text in (CORE.replace("Attic", "Loft") + SIM, "nonsense"):  # also a faulty file
+        daemon.configure(text)
+        before_us = time.monotonic_ns() // 1000
+        daemon.process.send_signal(signal.SIGHUP)
+        first, _, at = manager.told().partition("\nMONOTONIC_USEC=")
+        assert first == "RELOADING=1"
+        assert before_us <= int(at) <= time.monotonic_ns() // 1000
+        assert manager.told() == "READY=1"
+    assert row(daemon, "sim:0000000000000001")["name"] == "Loft"
+    status, log = daemon.end()
     assert status == 0
     assert "not TOML" in log
 

@@ -1,7 +1,6 @@
 """The whole daemon as a process: start, command line, SIGTERM, kill -9."""
 
 import contextlib
-import os
 import signal
 import socket
 import subprocess
@@ -12,9 +11,10 @@ from pathlib import Path as FilePath
 
 import pytest
 
+from adapters.sim.port import free_port
 from gateway.process.saver import SAVE_INTERVAL_S
-from tests.daemon import CORE, Daemon
-from tests.deadlines import DEADLINE_S
+from tests.daemon import CORE, SIM, Daemon
+from tests.process.conftest import ServiceManager
 
 
 def test_devices_shows_who_is_bridged_and_who_is_not_and_why(daemon: Daemon) -> None:
@@ -98,19 +98,21 @@ def test_without_a_daemon_the_command_line_says_so(tmp_path: FilePath) -> None:
     assert "no daemon runs at" in done.stderr
 
 
-def test_ready_is_told_to_systemd(tmp_path: FilePath) -> None:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind(str(tmp_path / "notify"))
-        manager.settimeout(DEADLINE_S)
-        os.environ["NOTIFY_SOCKET"] = str(tmp_path / "notify")
-        try:
-            daemon = Daemon(tmp_path)
-            daemon.start()
-            assert manager.recv(100) == b"READY=1"
-            daemon.end()
-            assert manager.recv(100) == b"STOPPING=1"
-        finally:
-            del os.environ["NOTIFY_SOCKET"]
+def test_systemd_is_told_of_start_and_stop_and_shows_between_how_all_is(
+    manager: ServiceManager, tmp_path: FilePath
+) -> None:
+    page = f'[status]\nlisten = ["127.0.0.1:{free_port()}"]\n'
+    daemon = Daemon(tmp_path, CORE + page + '[sim]\nreplay = "{folder}/none.zip"\n')
+    daemon.start()
+    assert manager.told() == "READY=1"
+    said = daemon.until(lambda: "sim (failed)" in (text := manager.status()) and text)
+    assert said.startswith("0/1 radios, 1/1 servers, 0/1 devices online; sim (failed): ")
+    assert "none.zip" in said
+    daemon.configure(CORE + SIM)
+    daemon.command("reload")
+    daemon.until(lambda: manager.status() == "1/1 radios, 1/1 devices online")
+    daemon.end()
+    daemon.until(lambda: manager.told() == "STOPPING=1\nSTATUS=")
 
 
 def test_a_second_daemon_is_refused_and_the_first_lives_on(daemon: Daemon) -> None:

@@ -2,9 +2,8 @@
 
 import asyncio
 import os
-import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path as FilePath
 
 import pytest
@@ -18,26 +17,17 @@ from gateway.storage.state import StateDatabase
 from tests.daemon import Daemon
 from tests.deadlines import DEADLINE_S
 from tests.fakes import Clock
+from tests.process.conftest import ServiceManager
 from tests.process.test_stop import config
 
 
-@pytest.fixture
-def manager(tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
-    """systemd's end of the notification socket."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
-        listening.bind(str(tmp_path / "notify"))
-        listening.settimeout(DEADLINE_S)
-        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
-        yield listening
-
-
 def test_a_running_daemon_gives_signs_of_life(
-    manager: socket.socket, tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch
+    manager: ServiceManager, tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WATCHDOG_USEC", "200000")
     daemon = Daemon(tmp_path)
     daemon.start()
-    assert [manager.recv(100) for _ in range(3)] == [b"READY=1", b"WATCHDOG=1", b"WATCHDOG=1"]
+    assert [manager.told() for _ in range(3)] == ["READY=1", "WATCHDOG=1", "WATCHDOG=1"]
     assert daemon.end()[0] == 0
 
 
@@ -52,7 +42,7 @@ def test_a_part_is_stuck_when_its_patience_is_over(clock: Clock) -> None:
 
 
 async def test_no_sign_of_life_is_given_while_a_part_is_stuck(
-    manager: socket.socket, clock: Clock, caplog: pytest.LogCaptureFixture
+    manager: ServiceManager, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     progress = Progress(clock.monotonic, tick=10.0)
     clock.advance(11)
@@ -60,14 +50,14 @@ async def test_no_sign_of_life_is_given_while_a_part_is_stuck(
     async with asyncio.timeout(DEADLINE_S):
         while "no progress: tick; systemd will restart the daemon" not in caplog.text:
             await asyncio.sleep(0)
-        manager.setblocking(False)
+        manager.socket.setblocking(False)
         with pytest.raises(BlockingIOError):
-            manager.recv(100)
+            manager.told()
         progress.made("tick")
         while True:
             await asyncio.sleep(0)
             try:
-                assert manager.recv(100) == b"WATCHDOG=1"
+                assert manager.told() == "WATCHDOG=1"
                 break
             except BlockingIOError:
                 continue

@@ -55,6 +55,7 @@ def test_a_started_unit_is_ready_to_be_used(machine: Machine) -> None:
     adapters = machine.gateway("devices")["adapters"]
     running = {adapter["name"] for adapter in adapters if adapter["condition"] == "running"}
     assert "coap" in running
+    machine.until(lambda: machine.show("StatusText") == "2/2 servers")
 
 
 def test_a_reload_has_taken_the_file_over_when_it_returns(machine: Machine) -> None:
