@@ -15,8 +15,9 @@ from aiocoap import Context, Message, error
 from adapters.coap.messages import Code, Format
 from adapters.coap.tree import parse_ids, split
 from gateway.errors import DecodeError, GatewayError, InvalidValue, NotAllowed
-from gateway.formats import linkformat, senml
+from gateway.formats import cbor, linkformat, senml
 from gateway.formats.linkformat import Link
+from gateway.formats.lwm2m_cbor import from_lwm2m_cbor
 from gateway.formats.lwm2m_json import from_lwm2m_json
 from gateway.formats.text import from_text
 from gateway.formats.tlv import from_tlv
@@ -29,7 +30,9 @@ SCHEMES = ("coap", "coap+tcp", "coap+ws")
 MAX_LINKS = 200_000
 """Of one server: ten thousand devices of twenty resources."""
 
-STRUCTURED = (Format.SENML_JSON, Format.SENML_CBOR, Format.TLV, Format.LWM2M_JSON)
+STRUCTURED = (
+    Format.SENML_JSON, Format.SENML_CBOR, Format.LWM2M_CBOR, Format.TLV, Format.LWM2M_JSON,
+)  # fmt: skip
 """What an instance is asked for, until the server answers; then it is asked for that first."""
 
 _PROBES: Mapping[int, Probe] = {
@@ -155,17 +158,23 @@ class Survey:
         return {path: Probe.ANSWERED}
 
     def _single(self, answer: Answer, prefix: str, path: Path) -> Mapping[Path, Value]:
-        if read := _READERS.get(answer.format or 0):
+        form = answer.format or Format.TEXT
+        if read := _READERS.get(form):
             return read(self, answer.payload, prefix, path)
-        if answer.format == Format.OPAQUE:
-            return {path: answer.payload}
-        text = answer.payload.decode(errors="replace")
         kind = self._type_of(path)
-        try:
-            known = kind not in {None, ResourceType.NONE}
-            return {path: from_text(text, kind) if kind and known else text}
-        except InvalidValue:
-            return {path: text}  # of the wrong type
+        match form:
+            case Format.OPAQUE:
+                return {path: answer.payload}
+            case Format.CBOR:
+                return {path: _typed(cbor.from_cbor(answer.payload), kind)}
+            case Format.TEXT:
+                text = answer.payload.decode(errors="replace")
+                try:
+                    known = kind not in {None, ResourceType.NONE}
+                    return {path: from_text(text, kind) if kind and known else text}
+                except InvalidValue:
+                    return {path: text}  # of the wrong type
+        raise DecodeError(f"no value has format {form}")
 
     def _type_of(self, path: Path) -> ResourceType | None:
         definition = self._registry.resource(path[0], path[2]) if len(path) > 2 else None
@@ -186,6 +195,19 @@ class Survey:
 
     def senml_cbor(self, payload: bytes, prefix: str, base: Path) -> dict[Path, Value]:
         return self._pack(senml.from_cbor(payload, time.time()), prefix, base)
+
+    def senml_xml(self, payload: bytes, prefix: str, base: Path) -> dict[Path, Value]:
+        return self._pack(senml.from_xml(payload, time.time()), prefix, base)
+
+    def lwm2m_cbor(self, payload: bytes, prefix: str, base: Path) -> dict[Path, Value]:
+        records = [
+            senml.Record(
+                _name(node.prefix, node.path),
+                None if node.value is None else _typed(node.value, self._type_of(node.path)),
+            )
+            for node in from_lwm2m_cbor(payload)
+        ]
+        return self._pack(records, prefix, base)
 
     def tlv(self, payload: bytes, prefix: str, base: Path) -> dict[Path, Value]:
         return from_tlv(payload, base, self._type_of)
@@ -219,9 +241,19 @@ _Read = Callable[[Survey, bytes, str, Path], Mapping[Path, Value]]
 _READERS: Mapping[int, _Read] = {
     Format.SENML_JSON: Survey.senml_json,
     Format.SENML_CBOR: Survey.senml_cbor,
+    Format.SENML_XML: Survey.senml_xml,
+    Format.LWM2M_CBOR: Survey.lwm2m_cbor,
     Format.TLV: Survey.tlv,
     Format.LWM2M_JSON: Survey.lwm2m_json,
 }
+
+
+def _typed(value: Value, kind: ResourceType | None) -> Value:
+    """What a value in CBOR is, where CBOR does not tell; what is of the wrong type stays."""
+    try:
+        return cbor.typed(value, kind or ResourceType.NONE)
+    except InvalidValue:
+        return value
 
 
 def check_uri(uri: str) -> str:

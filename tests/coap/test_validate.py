@@ -8,6 +8,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path as FilePath
 from typing import Any
 
+import cbor2
+import pytest
+
 from adapters.coap.datagram import Datagram, Type, decode, encode
 from adapters.coap.messages import Code, Option
 from tests.coap.peers import Served, content_format
@@ -99,6 +102,49 @@ async def test_a_strangers_faults_are_told_with_their_places(tmp_path: FilePath)
     assert "/3303/2/5700 unreadable: Sensor Value cannot be read" in lines
     assert "/33000/0/1 out of range: Level must be 0 to 9, not 12" in lines
     assert lines[-1].startswith(f"{uri}: 0 devices, 4 instances")
+
+
+SENSOR = {(3303, 0): {5700: 21.5, 5701: "Cel"}}
+XML = b"""<sensml xmlns="urn:ietf:params:xml:ns:senml">
+<senml n="/3303/0/5700" v="21.5"/><senml n="/3303/0/5701" vs="Cel"/></sensml>"""
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        {"3303/0": (cbor2.dumps(SENSOR), 11_544)},
+        {
+            "3303/0/5700": (cbor2.dumps({(3303, 0, 5700): 21.5}), 11_544),
+            "3303/0/5701": (cbor2.dumps({(3303, 0, 5701): "Cel"}), 11_544),
+        },
+        {"3303/0/5700": (cbor2.dumps(21.5), 60), "3303/0/5701": (cbor2.dumps("Cel"), 60)},
+        {"3303/0": (XML, 310)},
+    ],
+    ids=["an instance", "each in LwM2M CBOR", "each in CBOR", "XML"],
+)
+async def test_no_server_is_accused_for_the_format_it_chooses(answers: Answers) -> None:
+    links = b"</3303>;ver=1.1,</3303/0/5700>,</3303/0/5701>"
+    async with stranger({".well-known/core": (links, 40), **answers}) as uri:
+        status, out, _ = await validate(uri)
+    assert (status, out) == (0, f"{uri}: 0 devices, 1 instances, 2 resources: nothing wrong\n")
+
+
+async def test_a_wrong_type_is_told_in_cbor_too_and_an_unknown_format_is_no_value() -> None:
+    answers: Answers = {
+        ".well-known/core": (b"</3303/0/5700>,</3303/1/5700>,</3303/2/5700>,</3303/3/5700>", 40),
+        "3303/0/5700": (cbor2.dumps("warm"), 60),
+        "3303/1": (cbor2.dumps({(3303, 1, 5700): "warm"}), 11_544),
+        "3303/2/5700": (b"21.5", 50),
+        "3303/3": (cbor2.dumps({(3303, 0, 5700): 21.5}), 11_544),
+    }
+    async with stranger(answers) as uri:
+        _, out, _ = await validate(uri)
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    for number in (0, 1):
+        wrong = f"/3303/{number}/5700 wrong type: Sensor Value must be a float, not 'warm'"
+        assert wrong in lines
+    assert "/3303/2/5700 unreadable: Sensor Value cannot be read" in lines
+    assert "/3303/3 unreadable: /3303/0/5700 is not in /3303/3" in lines
 
 
 async def test_a_server_without_objects_is_not_praised() -> None:
