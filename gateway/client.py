@@ -13,14 +13,14 @@ from typing import Any
 
 from gateway.errors import GatewayError
 
+_WHY = "its log says why: journalctl -u border-gateway"
+
 
 class HungUp(GatewayError):
     """The daemon ended the connection before all was said."""
 
     def __init__(self) -> None:
-        super().__init__(
-            "the daemon ended the connection; its log says why: journalctl -u border-gateway"
-        )
+        super().__init__(f"the daemon ended the connection; {_WHY}")
 
 
 class NotRunning(GatewayError):
@@ -79,7 +79,7 @@ def talk(
     except (ValueError, ConnectionResetError, BrokenPipeError):  # a ValueError: half a line
         raise HungUp from None
     except TimeoutError:
-        raise GatewayError(f"the daemon did not answer within {timeout_s} s") from None
+        raise GatewayError(f"the daemon did not answer within {timeout_s} s; {_WHY}") from None
     except (FileNotFoundError, ConnectionRefusedError):
         raise NotRunning(
             f"no daemon runs at {socket_file}: systemctl start border-gateway; another socket is "
@@ -88,7 +88,9 @@ def talk(
     except PermissionError:
         raise MayNotAsk(f"you may not ask the daemon: {_remedy(socket_file)}") from None
     except OSError as error:
-        raise GatewayError(f"{socket_file}: {error.strerror or error}") from None
+        raise GatewayError(
+            f"{socket_file}: {error.strerror or error}; another socket is named by --socket"
+        ) from None
 
 
 def _remedy(socket_file: FilePath) -> str:

@@ -1,6 +1,17 @@
 """The one error tree. Shells translate their library's errors into these at the boundary."""
 
 
+def reason(error: Exception) -> str:
+    """Why, in the words of the system, without those of Python."""
+    match error:
+        case UnicodeError():
+            return "it is no text in UTF-8"
+        case OSError(strerror=str(text)):
+            return text
+        case _:
+            return str(error) or type(error).__name__
+
+
 class GatewayError(Exception):
     """Whatever can go wrong that the gateway knows about; the text is for people."""
 

@@ -14,7 +14,7 @@ from dbus_fast import BusType, Message, MessageType
 from dbus_fast.aio import MessageBus
 
 from adapters.ble.deadlines import LIBRARY_ERRORS, within
-from gateway.errors import AdapterError
+from gateway.errors import AdapterError, reason
 
 _BLUEZ = "org.bluez"
 _ADAPTER = "org.bluez.Adapter1"
@@ -64,8 +64,8 @@ class BluezWatch:
         except (TimeoutError, *LIBRARY_ERRORS) as error:
             self._bus.disconnect()
             raise AdapterError(
-                f"no D-Bus system bus ({error or type(error).__name__}): install and start dbus; "
-                "in a container, mount /run/dbus/system_bus_socket"
+                f"no D-Bus system bus ({reason(error)}): install and start dbus "
+                "(apt-get install dbus); in a container, mount /run/dbus/system_bus_socket"
             ) from error
         return self
 
@@ -82,7 +82,7 @@ class BluezWatch:
         try:
             await self._bus.wait_for_disconnect()  # type: ignore[no-untyped-call]
         except LIBRARY_ERRORS as error:
-            raise AdapterError(f"the D-Bus system bus went away: {error!r}") from error
+            raise AdapterError(f"the D-Bus system bus went away: {reason(error)}") from error
         raise AdapterError("the D-Bus system bus went away")
 
     async def radio(self) -> Radio:
@@ -114,7 +114,9 @@ class BluezWatch:
             _BLUEZ, "GetManagedObjects", path="/", interface="org.freedesktop.DBus.ObjectManager"
         )
         if reply.message_type is MessageType.ERROR:
-            return Radio(problem=f"BlueZ cannot be used: {reply.error_name} {reply.body}")
+            return Radio(
+                problem=f"BlueZ cannot be used ({reply.error_name}): systemctl restart bluetooth"
+            )
         adapters = {
             path.rpartition("/")[2]: interfaces[_ADAPTER]
             for path, interfaces in sorted(reply.body[0].items())
@@ -126,13 +128,19 @@ class BluezWatch:
         if self._wanted is not None:
             if self._wanted not in adapters:
                 there = ", ".join(adapters) or "none"
-                return Radio(problem=f"no Bluetooth adapter {self._wanted}; there is: {there}")
+                return Radio(
+                    problem=f"no Bluetooth adapter {self._wanted}; there is: {there}; change "
+                    "[ble] adapter"
+                )
             adapters = {self._wanted: adapters[self._wanted]}
         if not adapters:
             return Radio(problem="no Bluetooth adapter: plug one in (seen with bluetoothctl list)")
         central = {n: p for n, p in adapters.items() if "central" in _value(p, "Roles", ())}
         if not central:
-            return Radio(problem=f"{', '.join(adapters)} cannot do Bluetooth Low Energy")
+            return Radio(
+                problem=f"{', '.join(adapters)} cannot do Bluetooth Low Energy: plug in one that "
+                "can (bluetoothctl show: Roles: central), and name it with [ble] adapter"
+            )
         for name, properties in central.items():
             if _value(properties, "Powered", False):
                 return Radio(name, owner, self._outages)

@@ -145,7 +145,7 @@ class Coap:
             *(finding for file in keys for finding in secret_file("coap", file)),
             *(Finding(Severity.ERROR, "coap", text) for text in _faults(section.oscore)),
             *(
-                Finding(Severity.WARNING, "coap", f"multicast: there is no interface {name} now")
+                Finding(Severity.WARNING, "coap", _absent(name))
                 for name in section.multicast
                 if name not in interfaces
             ),
@@ -241,6 +241,13 @@ class Coap:
             for notifier in notifiers:
                 concerned = (o for event in events for o in _concerned(notifier.observers, event))
                 await notifier.tell(list(dict.fromkeys(concerned)))
+
+
+def _absent(interface: str) -> str:
+    return (
+        f"there is no interface {interface} now: clients find the gateway there once there is "
+        "(ip link shows them); else take it out of [coap] multicast"
+    )
 
 
 def _contexts(folder: Path) -> Contexts:

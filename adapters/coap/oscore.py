@@ -19,7 +19,7 @@ from filelock import Timeout
 from adapters.coap.datagram import Datagram, encode
 from adapters.coap.messages import Code, Option, Refusal
 from adapters.coap.secured import Recovery, Unprotected, options_of
-from gateway.errors import AdapterError
+from gateway.errors import AdapterError, reason
 
 log = logging.getLogger(__name__)
 
@@ -133,13 +133,14 @@ def _load(folder: Path) -> _Context:
     try:
         return _Context(str(folder))
     except Timeout:
-        raise AdapterError(f"{folder} is in use by another program") from None
+        raise AdapterError(
+            f"{folder} is in use by another program: fuser {folder}/lock tells it"
+        ) from None
     except OSError as problem:
-        raise FaultyContext(f"cannot use {folder}: {problem.strerror}") from None
-    except (LookupError, ValueError, TypeError, AttributeError) as problem:
+        raise FaultyContext(_barred(folder, problem)) from None
+    except (LookupError, ValueError, TypeError, AttributeError):  # garbled counters
         raise FaultyContext(
-            f"{folder} holds no OSCORE context that can be used: {problem}; "
-            "give the client a new one"
+            f"{folder} holds no OSCORE context that can be used: give the client a new one"
         ) from None
 
 
@@ -151,13 +152,13 @@ def _check(folder: Path) -> None:
             for key, value in _entries(file):
                 name, _, form = key.rpartition("_")
                 if form in _FORMS:
-                    octets[name] = _FORMS[form](value)
-        except (ValueError, TypeError, AttributeError, RecursionError) as problem:
+                    octets[name] = _octets(key, value, form)
+        except (ValueError, TypeError, RecursionError) as problem:
             raise FaultyContext(
-                f"{file} is faulty: {problem}; docs/coap.md shows what is to stand there"
+                f"{file} is faulty: {reason(problem)}; docs/coap.md shows what is to stand there"
             ) from None
         except OSError as problem:
-            raise FaultyContext(f"cannot read {file}: {problem.strerror}") from None
+            raise FaultyContext(_barred(file, problem)) from None
     if missing := NEEDED - octets.keys():
         raise FaultyContext(
             f"{folder} holds no OSCORE context: no {', '.join(sorted(missing))}; write them into "
@@ -172,3 +173,15 @@ def _entries(file: Path) -> Iterable[tuple[str, Any]]:
     if not isinstance(content, dict):
         raise TypeError("it holds no JSON object")
     return content.items()
+
+
+def _octets(key: str, value: Any, form: str) -> bytes:
+    try:
+        return _FORMS[form](value)
+    except (ValueError, TypeError, AttributeError):
+        raise ValueError(f"{key} is no text in {form}") from None
+
+
+def _barred(path: Path, problem: OSError) -> str:
+    remedy = f"it must be the daemon's: chown -R border-gateway {path}"
+    return f"cannot use {path}: {reason(problem)}; {remedy}"

@@ -50,7 +50,7 @@ def _serial(radio: SerialUrl) -> Iterator[Finding]:
             Severity.WARNING,
             SECTION,
             f"{path} may be another stick after the next start: take its name below "
-            "/dev/serial/by-id",
+            "/dev/serial/by-id for [lowpan] radio",
         )
     try:
         with open_port(path, radio.baudrate or _ANY_BAUDRATE, radio.rtscts, _ignore, _ignore):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import stat
 from ipaddress import IPv6Network
@@ -15,6 +16,7 @@ from adapters.lowpan.mac.frame import KeyId, KeyIdMode
 from adapters.lowpan.mac.security import LinkSecurity
 from adapters.lowpan.phy import CHANNELS
 from adapters.lowpan.radio import url
+from gateway.configuration.secret import read_secret
 from gateway.errors import AdapterError
 from gateway.ports import Duration, Section
 
@@ -116,15 +118,17 @@ def link_security(section: LowpanSection) -> LinkSecurity | None:
 
 
 def _read_key(file: FilePath) -> bytes:
-    try:
+    with contextlib.suppress(OSError):
         if file.stat().st_mode & (stat.S_IRWXO | stat.S_IWGRP):
             raise AdapterError(f"{file} is open to others: chmod 640 {file}")
-        text = file.read_text(encoding="ascii").strip()
+    text = read_secret(file, "link key")
+    try:
         key = bytes.fromhex(text)
-    except OSError as error:
-        raise AdapterError(f"the link key cannot be read: {file}: {error.strerror}") from error
     except ValueError:
-        raise AdapterError(f"{file} does not hold a key of 32 hex digits") from None
+        key = b""
     if len(key) != KEY_SIZE:
-        raise AdapterError(f"{file} holds {len(key)} octets; a link key has {KEY_SIZE}")
+        raise AdapterError(
+            f"{file} does not hold a key of 32 hex digits: put the nodes' link key there, or a "
+            "new one (openssl rand -hex 16) there and into the nodes"
+        )
     return key

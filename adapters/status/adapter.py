@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from adapters.status.section import StatusSection
-from gateway.configuration.checks import Finding, listener, secret_file
+from gateway.configuration.checks import Finding, Severity, listener, secret_file
 from gateway.configuration.listen import parse_listen
+from gateway.errors import AdapterError
 from gateway.objects.registry import Registry
 from gateway.ports import NorthPort
 
@@ -34,7 +35,10 @@ class Status:
         ]
         if section.token_file:
             findings += secret_file(SECTION, section.token_file)
-        section.token()
+        try:
+            section.token()
+        except AdapterError as error:
+            findings.append(Finding(Severity.ERROR, SECTION, str(error)))
         return findings
 
     async def run(self) -> None:

@@ -24,7 +24,15 @@ from adapters.xmpp.iot.publication import Publication
 from adapters.xmpp.iot.things import Things
 from adapters.xmpp.presence import Presence
 from adapters.xmpp.publisher import Publisher
-from adapters.xmpp.pubsub import FORBIDDEN, Pubsub, Service, find_pep, find_service, forbidden
+from adapters.xmpp.pubsub import (
+    FORBIDDEN,
+    Pubsub,
+    Service,
+    find_pep,
+    find_service,
+    forbidden,
+    homeless,
+)
 from adapters.xmpp.replay import Replay
 from adapters.xmpp.requests import FEATURES, Requests
 from adapters.xmpp.session import Session, login
@@ -147,7 +155,7 @@ class Xmpp:
             if own is None or await self._may_create(pubsub):
                 return pubsub
         if own is None:
-            raise AdapterError(f"{session.domain} has neither a pubsub service nor PEP")
+            raise AdapterError(homeless(session.domain))
         return self._on(session, own)
 
     async def _claim(self, pubsub: Pubsub) -> None:

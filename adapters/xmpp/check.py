@@ -15,8 +15,16 @@ from pathlib import Path as FilePath
 
 from adapters.xmpp import stanzas
 from adapters.xmpp.config import CREDENTIAL, XmppSection
-from adapters.xmpp.errors import StanzaError
-from adapters.xmpp.pubsub import FORBIDDEN, Pubsub, Service, find_pep, find_service, forbidden
+from adapters.xmpp.errors import BadCredentials, CannotLogIn, NoAnswer, SessionLost, StanzaError
+from adapters.xmpp.pubsub import (
+    FORBIDDEN,
+    Pubsub,
+    Service,
+    find_pep,
+    find_service,
+    forbidden,
+    homeless,
+)
 from adapters.xmpp.session import Session, login
 from gateway.configuration.checks import Finding, Severity, secret_file
 from gateway.objects.registry import Registry
@@ -43,14 +51,24 @@ async def check(section: XmppSection, _: Registry) -> Sequence[Finding]:
         findings += secret_file(SECTION, section.password_file)
     account = section.account()
     if account.component:
-        text = f"the login of component {account.jid} is not tried: it would end a running one's"
+        text = (
+            f"the login of component {account.jid} is not tried, as it would end a running one's: "
+            "start the daemon, and see what becomes of it: border-gateway devices"
+        )
         return [*findings, Finding(Severity.WARNING, SECTION, text)]
     beside = f"{account.jid.partition('/')[0]}/check-{secrets.token_hex(4)}"
-    async with login(replace(account, jid=beside)) as session:
-        findings.append(
-            Finding(Severity.OK, SECTION, f"{session.bare_jid} is logged in over verified TLS")
-        )
-        findings += await _rights(section, session)
+    try:
+        async with login(replace(account, jid=beside)) as session:
+            text = f"{session.bare_jid} is logged in over verified TLS"
+            findings.append(Finding(Severity.OK, SECTION, text))
+            findings += await _rights(section, session)
+    except BadCredentials as error:
+        text = f"{error}: correct {section.password_file}, or make the account"
+        text += f"; Prosody: prosodyctl adduser {beside.partition('/')[0]}"
+        findings.append(Finding(Severity.ERROR, SECTION, text))
+    except (CannotLogIn, NoAnswer, SessionLost) as error:
+        text = f"{error}; [xmpp] host and port say where the server is, ca_file says whom to trust"
+        findings.append(Finding(Severity.ERROR, SECTION, f"{text}; its log may say more"))
     return findings
 
 
@@ -62,8 +80,7 @@ async def _rights(section: XmppSection, session: Session) -> Sequence[Finding]:
         return [await _right(section, session, Service(section.service))]
     found, pep = await find_service(session), await find_pep(session)
     if found is None and pep is None:
-        text = f"{session.domain} has neither a pubsub service nor PEP: have it switched on"
-        return [Finding(Severity.ERROR, SECTION, text)]
+        return [Finding(Severity.ERROR, SECTION, homeless(session.domain))]
     if found is None:
         return [await _right(section, session, own)]
     finding = await _right(section, session, found)
@@ -84,5 +101,6 @@ async def _right(section: XmppSection, session: Session, service: Service) -> Fi
         if error.condition in FORBIDDEN:
             pubsub = Pubsub(session, service, section.access, frozenset())
             return Finding(Severity.ERROR, SECTION, forbidden(pubsub, error))
-        return Finding(Severity.ERROR, SECTION, f"{service} cannot be used: {error}")
+        text = f"{service} cannot be used ({error}): name another one with [xmpp] service"
+        return Finding(Severity.ERROR, SECTION, text)
     return Finding(Severity.OK, SECTION, f"nodes may be created on {service}")

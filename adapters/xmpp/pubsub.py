@@ -285,6 +285,14 @@ class Pubsub:
                 raise
 
 
+def homeless(domain: str) -> str:
+    """What an operator can do about a server that publishes nothing for anybody."""
+    return (
+        f"{domain} has neither a pubsub service nor PEP; Prosody: put "
+        f'Component "pubsub.{domain}" "pubsub" into its configuration'
+    )
+
+
 def forbidden(pubsub: Pubsub, error: StanzaError) -> str:
     """What an operator can do about a server that lets us not create or write nodes."""
     service, account = pubsub.service, pubsub.account

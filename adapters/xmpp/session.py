@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
+import os
 import ssl
 import xml.etree.ElementTree as ET
 from collections.abc import AsyncIterator, Callable, Collection
@@ -290,9 +292,15 @@ def _first(error: Exception) -> Exception:
 
 def _text(why: object) -> str:
     """What to tell the operator of the end of a connection."""
-    if isinstance(why, ssl.SSLCertVerificationError):
-        return f"the server's certificate is not trusted: {why.verify_message}"
-    return str(why or "the server closed the connection")
+    match why:
+        case ssl.SSLCertVerificationError():
+            return f"the server's certificate is not trusted: {why.verify_message}"
+        case ssl.SSLError(reason=str(said)):
+            return f"TLS failed: {said.lower().replace('_', ' ')}"
+        case OSError(errno=int(number)) if number in errno.errorcode:
+            return os.strerror(number)  # asyncio's own text has Python's address in it
+        case _:
+            return str(why or "the server closed the connection")
 
 
 def _refusal(condition: str, text: str, account: str) -> CannotLogIn:

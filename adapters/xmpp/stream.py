@@ -10,7 +10,7 @@ from pathlib import Path as FilePath
 from slixmpp import ClientXMPP, ComponentXMPP
 
 from adapters.xmpp import scram as _scram  # noqa: F401  (registers itself with slixmpp)
-from gateway.errors import AdapterError
+from gateway.errors import AdapterError, reason
 
 _MECHANISMS = {
     f"SCRAM-{hash_}{binding}"
@@ -75,8 +75,10 @@ def _tls(ca_file: FilePath | None) -> ssl.SSLContext:
     files = ssl.get_default_verify_paths().cafile, ca_file
     try:
         return _context(ca_file, tuple(FilePath(f).stat().st_mtime_ns for f in files if f))
-    except (OSError, ssl.SSLError) as error:
-        raise AdapterError(f"ca_file {ca_file} cannot be used: {error}") from error
+    except ssl.SSLError as error:
+        raise AdapterError(f"[xmpp] ca_file {ca_file} holds no certificates in PEM") from error
+    except OSError as error:
+        raise AdapterError(f"[xmpp] ca_file {ca_file} cannot be used: {reason(error)}") from error
 
 
 @lru_cache(1)

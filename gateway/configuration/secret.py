@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from gateway.errors import AdapterError
+from gateway.errors import AdapterError, reason
 
 _LONGEST = 1_024
 """Octets of a secret: what is longer is another file."""
@@ -24,7 +24,10 @@ def read_secret(file: Path, what: str) -> str:
         with file.open(encoding="utf-8") as lines:
             secret = lines.readline(_LONGEST).rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise AdapterError(f"the {what} file {file} cannot be read: {error}") from error
+        raise AdapterError(
+            f"the {what} file {file} cannot be read: {reason(error)}; put the {what} there, in a "
+            f"file that this user may read: chmod 640 {file}"
+        ) from error
     if not secret:
-        raise AdapterError(f"the {what} file {file} is empty")
+        raise AdapterError(f"{file} is empty: put the {what} there")
     return secret

@@ -96,7 +96,10 @@ async def _adapter(
     except GatewayError as error:
         return [Finding(Severity.ERROR, name, str(error))]
     except TimeoutError:
-        text = f"its check did not end within {CHECK_TIMEOUT_S:.0f} s"
+        text = (
+            f"its check did not end within {CHECK_TIMEOUT_S:.0f} s: start the daemon, and see what "
+            "becomes of it: border-gateway devices"
+        )
         return [Finding(Severity.ERROR, name, text)]
 
 

@@ -18,7 +18,7 @@ from xml.sax.xmlreader import AttributesImpl, Locator
 import defusedxml.sax
 from defusedxml.common import DefusedXmlException
 
-from gateway.errors import DecodeError
+from gateway.errors import DecodeError, reason
 from gateway.model import MAX_ID, Operations, ResourceType, printable
 from gateway.objects.registry import OPERATIONS, ObjectDefinition, Registry, ResourceDefinition
 
@@ -87,9 +87,16 @@ def load_folder(folder: Path, registry: Registry) -> list[str]:
     try:
         files = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".xml")
     except OSError as error:
-        files, faults = [], [f"{folder}: cannot be read: {error.strerror}"]
+        files = []
+        faults = [
+            f"{folder} cannot be read: {reason(error)}; mkdir {folder}, or change [gateway] "
+            "definitions"
+        ]
     if len(files) > MAX_FILES:
-        faults.append(f"{folder}: only the first {MAX_FILES} of {len(files)} files are read")
+        faults.append(
+            f"{folder}: only the first {MAX_FILES} of {len(files)} files are read; take away what "
+            "no device here has, or name a smaller folder with [gateway] definitions"
+        )
     for path in files[:MAX_FILES]:
         try:
             definition = parse_ddf(_read(path))
@@ -113,7 +120,7 @@ def _read(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(MAX_FILE_OCTETS + 1)
     except OSError as error:
-        raise DecodeError(f"cannot be read: {error.strerror}") from error
+        raise DecodeError(f"cannot be read: {reason(error)}") from error
 
 
 @dataclass(slots=True)

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Generic, Protocol, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from gateway.errors import DecodeError
+from gateway.errors import DecodeError, reason
 from gateway.model import MAX_ID, Path, ResourceType
 from gateway.objects.registry import Registry
 
@@ -220,7 +220,10 @@ class DefinitionFolder(Generic[D]):
             }
             self._folder.stat()
         except OSError as error:
-            self._complain(f"{self._folder} cannot be read: {error.strerror}")
+            self._complain(
+                f"{self._folder} cannot be read: {reason(error)}; mkdir {self._folder}, or change "
+                "the key definitions"
+            )
             return False
         self._unreadable = ""
         before = dict(self._definitions)
@@ -243,7 +246,7 @@ class DefinitionFolder(Generic[D]):
             definition = self._parse(text) if kind_of(text) is self._kind else None
         except (OSError, UnicodeDecodeError, DecodeError) as error:
             kept = "; what it said before stays in force" if file in self._definitions else ""
-            self._faults[file] = f"{file} is set aside: {error}{kept}"
+            self._faults[file] = f"{file} is set aside: {reason(error)}{kept}"
             log.error("%s", self._faults[file])
             return
         if definition is None:

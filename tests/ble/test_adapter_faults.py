@@ -107,7 +107,9 @@ async def test_without_bluez_the_adapter_waits_and_says_so() -> None:
 async def test_an_adapter_that_is_not_there_is_named_with_what_is() -> None:
     async with rig(WEATHER_STATION, config=BleSection(adapter="hci7")) as r:
         await r.port.until(lambda: r.port.statuses)
-        assert r.port.statuses[-1] == "no Bluetooth adapter hci7; there is: hci0"
+        assert (
+            r.port.statuses[-1] == "no Bluetooth adapter hci7; there is: hci0; change [ble] adapter"
+        )
 
 
 async def test_without_a_system_bus_the_adapter_fails_with_the_remedy(
@@ -252,6 +254,14 @@ async def test_stopping_while_the_radio_goes_is_not_forgotten(
         await bluez.called("Disconnect")
         await r.stop()
         await r.station.hang_up()
+
+
+async def test_check_tells_what_to_do_where_no_adapter_is_one_for_low_energy() -> None:
+    async with ble_bench([WEATHER_STATION]) as bench:
+        bluez = bench.bluez
+        bluez.tree.change(bluez.path, "org.bluez.Adapter1", Roles=Variant("as", ["peripheral"]))
+        (found,) = await Ble.check(BleSection(), Registry.builtin())
+        assert found.text.startswith("hci0 cannot do Bluetooth Low Energy: plug in one that can")
 
 
 async def test_check_finds_bluez_and_names_an_adapter_that_is_switched_off() -> None:

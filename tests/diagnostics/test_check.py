@@ -3,12 +3,16 @@
 import json
 import os
 import pty
+import re
 import socket
 from pathlib import Path as FilePath
 
 import pytest
 
 from adapters.sim.port import free_port
+from gateway.configuration.checks import Severity
+from gateway.configuration.config import load
+from gateway.diagnostics.examine import by_itself, in_the_world
 from gateway.storage.database import MIGRATIONS
 from gateway.storage.state import StateDatabase
 from tests.daemon import CORE, SIM, Daemon
@@ -29,6 +33,59 @@ definitions = "{folder}/devices"
 id = "ble:00-24-be-80-4f-f2"
 prefix = "d1"
 """
+
+
+LACKS = {
+    "no password": '[xmpp]\njid = "g@localhost"\npassword_file = "{folder}/none"',
+    "an empty password": '[xmpp]\njid = "g@localhost"\npassword_file = "{folder}/empty"',
+    "a password that is no text": '[xmpp]\njid = "g@x.example"\npassword_file = "{folder}/octets"',
+    "no XMPP server": '[xmpp]\njid = "g@x.example"\nhost = "127.0.0.1"\nport = 1\n'
+    'password_file = "{folder}/long"',
+    "no authority": '[xmpp]\njid = "g@x.example"\nhost = "127.0.0.1"\n'
+    'ca_file = "{folder}/none"\npassword_file = "{folder}/long"',
+    "an authority without certificate": '[xmpp]\njid = "g@x.example"\nhost = "127.0.0.1"\n'
+    'ca_file = "{folder}/long"\npassword_file = "{folder}/long"',
+    "a component": '[xmpp]\njid = "x.example"\ncomponent = true\npassword_file = "{folder}/long"',
+    "no token": '[status]\nlisten = ["127.0.0.1:{free}"]\ntoken_file = "{folder}/none"',
+    "a short token": '[status]\nlisten = ["127.0.0.1:{free}"]\ntoken_file = "{folder}/short"',
+    "no link key": '[lowpan]\nradio = "zep://[::1]"\nkey_file = "{folder}/none"',
+    "a link key that is none": '[lowpan]\nradio = "zep://[::1]"\nkey_file = "{folder}/short"',
+    "no stick": '[lowpan]\nradio = "slip-radio://{folder}/none"',
+    "a stick that is a file": '[lowpan]\nradio = "slip-radio://{folder}/empty"',
+    "no definitions": '[lowpan]\nradio = "zep://[::1]"\ndefinitions = "{folder}/none"',
+    "no interface": '[coap]\nlisten = ["0.0.0.0:{free}"]\nmulticast = ["absent0"]',
+    "no address": '[coap]\nlisten = ["203.0.113.1:{free}"]',
+    "no bus": "[ble]",
+    "nothing that hears": '[[device]]\nid = "ble:00-24-be-80-4f-f9"',
+}
+"""Sections of a world that lacks something."""
+
+DOES = re.compile(
+    r"\b(put the|apt-get|border-gateway|chmod|chown|ip link|mkdir|openssl|ss -lnp) "
+    r"|\[\w+\]( \w+)?"
+)
+"""An order, a command, or a section and its key."""
+
+PYTHON = re.compile(r"Errno|Error\b|\('|\(\d+, |codec|0x[0-9a-f]")
+
+
+@pytest.mark.parametrize("lack", LACKS.values(), ids=LACKS.keys())
+async def test_each_finding_says_what_to_do_and_nothing_of_python(
+    lack: str, tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", f"unix:path={tmp_path}/no-bus")
+    octets = {"empty": b"", "octets": b"\xff", "short": b"short", "long": b"00" * 16}
+    for name, content in octets.items():
+        (tmp_path / name).write_bytes(content)
+        (tmp_path / name).chmod(0o600)
+    config = tmp_path / "gateway.toml"
+    core = f'[gateway]\nsocket = "{tmp_path}/control.sock"\n'
+    config.write_text(core + lack.format(folder=tmp_path, free=free_port()))
+    loaded = load(config)
+    findings = [*by_itself(loaded), *await in_the_world(loaded, tmp_path / "state")]
+    told = [found.text for found in findings if found.severity is not Severity.OK]
+    assert told
+    assert [text for text in told if PYTHON.search(text) or not DOES.search(text)] == []
 
 
 def check(daemon: Daemon, *more: str) -> tuple[int, list[dict[str, str]]]:

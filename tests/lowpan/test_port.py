@@ -130,5 +130,5 @@ async def test_a_missing_port_lists_those_that_are_there(
 ) -> None:
     monkeypatch.setattr(port, "_BY_ID", tmp_path)
     (tmp_path / "usb-Stick").touch()
-    with pytest.raises(RadioError, match=f"no /dev/ttyNONE.*Present: {tmp_path}/usb-Stick"):
+    with pytest.raises(RadioError, match=f"no /dev/ttyNONE.*present: {tmp_path}/usb-Stick"):
         open_port("/dev/ttyNONE", 115200, False, IGNORED.append, lambda error: None).__enter__()

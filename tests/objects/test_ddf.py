@@ -232,7 +232,8 @@ def test_good_files_are_added_and_bad_ones_set_aside(
 
 def test_a_folder_that_is_not_there_is_said_and_survived(tmp_path: Path) -> None:
     assert load_folder(tmp_path / "no", Registry()) == [
-        f"{tmp_path}/no: cannot be read: No such file or directory"
+        f"{tmp_path}/no cannot be read: No such file or directory; mkdir "
+        f"{tmp_path}/no, or change [gateway] definitions"
     ]
 
 
@@ -241,7 +242,8 @@ def test_a_folder_has_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     (tmp_path / "a.xml").write_text(VALVE)
     (tmp_path / "b.xml").write_text(PUMP)
     registry = Registry()
-    assert load_folder(tmp_path, registry) == [f"{tmp_path}: only the first 1 of 2 files are read"]
+    (fault,) = load_folder(tmp_path, registry)
+    assert fault.startswith(f"{tmp_path}: only the first 1 of 2 files are read")
     assert [definition.id for definition in registry.objects()] == [42769]
 
 

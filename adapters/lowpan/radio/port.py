@@ -121,7 +121,9 @@ def open_port(
     except OSError as error:  # SerialException is one
         raise RadioError(_explain(path, error)) from error
     except ValueError as error:
-        raise RadioError(f"{path} cannot be set to {baudrate} baud: {error}") from error
+        raise RadioError(
+            f"{path} cannot be set to {baudrate} baud: change baudrate= in [lowpan] radio"
+        ) from error
     try:
         port = SerialPort(device, on_data, on_lost)
         try:
@@ -159,16 +161,22 @@ def also_open(path: str) -> str:
 def _explain(path: str, error: OSError) -> str:
     match error.errno:
         case errno.ENOENT | errno.ENXIO | errno.ENODEV:
-            return f"there is no {path}: is the stick plugged in? Present: {_present()}"
+            return (
+                f"there is no {path}: is the stick plugged in? Else change [lowpan] radio; "
+                f"present: {_present()}"
+            )
         case errno.EACCES | errno.EPERM:
             return f"{path} may not be opened{_missing_group(path)}"
         case errno.EAGAIN | errno.EBUSY:
             who = ", ".join(holders(path)) or "a process that this user may not see"
             return f"{path} is in use by {who}: stop it, or give the gateway another port"
         case errno.ENOTTY | errno.EINVAL | errno.EISDIR | None:  # pyserial: termios refused
-            return f"{path} is no serial port: {error.strerror or error}"
+            return f"{path} is no serial port: change [lowpan] radio; present: {_present()}"
         case _:
-            return f"{path} cannot be opened: {error.strerror or error}"
+            return (
+                f"{path} cannot be opened: {error.strerror or error}; plug the stick in anew, or "
+                "change [lowpan] radio"
+            )
 
 
 def _missing_group(path: str) -> str:
@@ -178,7 +186,7 @@ def _missing_group(path: str) -> str:
     except (OSError, KeyError):
         return ""
     if not status.st_mode & stat.S_IRGRP or status.st_gid in {os.getegid(), *os.getgroups()}:
-        return f": its mode is {stat.filemode(status.st_mode)}"
+        return f": its mode is {stat.filemode(status.st_mode)}; chmod g+rw {path}, or a udev rule"
     return f": add the gateway's user to the group {group}, then restart it"
 
 
