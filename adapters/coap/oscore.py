@@ -61,7 +61,7 @@ class Contexts:
                     log.error("%s is left out: %s", each.name, fault)
         except OSError as problem:
             self.close()
-            raise AdapterError(f"cannot use {folder}: {problem.strerror}") from None
+            raise AdapterError(_missing(folder, problem)) from None
         except AdapterError:
             self.close()
             raise
@@ -116,8 +116,13 @@ def _protected_part(datagram: Datagram) -> Message:
 
 
 def faults(folder: Path) -> Iterator[str]:
-    """A sentence for each client's folder that is faulty, without using it."""
-    for each in _folders(folder) if folder.is_dir() else ():
+    """A sentence for each client's folder that is faulty, or for all of them, without using any."""
+    try:
+        folders = _folders(folder)
+    except OSError as problem:
+        yield _missing(folder, problem)
+        return
+    for each in folders:
         try:
             _check(each)
         except FaultyContext as fault:
@@ -180,6 +185,11 @@ def _octets(key: str, value: Any, form: str) -> bytes:
         return _FORMS[form](value)
     except (ValueError, TypeError, AttributeError):
         raise ValueError(f"{key} is no text in {form}") from None
+
+
+def _missing(folder: Path, problem: OSError) -> str:
+    remedy = f"make it (install -d -o border-gateway -m 700 {folder}), or change [coap] oscore"
+    return f"cannot use {folder}: {reason(problem)}; {remedy}"
 
 
 def _barred(path: Path, problem: OSError) -> str:

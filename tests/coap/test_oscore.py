@@ -264,9 +264,18 @@ def test_a_context_with_garbled_counters_is_told_and_the_others_serve(
     contexts.close()
 
 
-def test_a_folder_of_contexts_that_is_not_there_is_named(tmp_path: File) -> None:
-    with pytest.raises(AdapterError, match="absent: No such file"):
-        Contexts(tmp_path / "absent")
+@pytest.mark.parametrize(("name", "told"), [("absent", "No such file"), ("file", "Not a dir")])
+async def test_a_folder_of_contexts_that_is_none_is_named_and_by_check_before(
+    tmp_path: File, name: str, told: str
+) -> None:
+    (tmp_path / "file").touch()
+    folder = tmp_path / name
+    with pytest.raises(AdapterError, match=f"{name}: {told}"):
+        Contexts(folder)
+    findings = await Coap.check(CoapSection(listen=("127.0.0.1:0",), oscore=folder), BUILTIN)
+    (fault,) = (finding.text for finding in findings if finding.severity is Severity.ERROR)
+    assert f"{name}: {told}" in fault
+    assert "[coap] oscore" in fault
 
 
 @example(value=b"\x1d\x00\x00\x00\x00\x00", payload=b"", code=Code.POST)

@@ -54,6 +54,7 @@ LACKS = {
     "a stick that is a file": '[lowpan]\nradio = "slip-radio://{folder}/empty"',
     "no definitions": '[lowpan]\nradio = "zep://[::1]"\ndefinitions = "{folder}/none"',
     "no interface": '[coap]\nlisten = ["0.0.0.0:{free}"]\nmulticast = ["absent0"]',
+    "no keys": '[coap]\nlisten = ["127.0.0.1:{free}"]\noscore = "{folder}/none"',
     "no address": '[coap]\nlisten = ["203.0.113.1:{free}"]',
     "no bus": "[ble]",
     "nothing that hears": '[[device]]\nid = "ble:00-24-be-80-4f-f9"',
