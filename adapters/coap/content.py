@@ -9,7 +9,7 @@ from adapters.coap import formats
 from adapters.coap.formats import Item
 from adapters.coap.messages import Code, Format, Refusal
 from adapters.coap.tree import Target
-from gateway.errors import DecodeError, InvalidValue
+from gateway.errors import DecodeError, InvalidValue, NotAllowed
 from gateway.events import Device, Resource
 from gateway.formats.units import senml_unit
 from gateway.model import ObjLink, Path, ResourceType, Value
@@ -141,10 +141,15 @@ def kind(definition: ResourceDefinition | None, current: Value | None) -> Resour
     return ResourceType.NONE if current is None else _TYPES[type(current)]
 
 
+def may_execute(form: Format | None) -> bool:
+    """Whether a POST in this format is an Execute, not a Write (LwM2M Transport 6.4.4)."""
+    return form in {None, Format.TEXT}
+
+
 def arguments(payload: bytes, form: Format | None) -> str:
     """The checked argument text of an Execute (LwM2M Core 6.3.5)."""
-    if form not in {None, Format.TEXT}:
-        raise Refusal(Code.UNSUPPORTED_CONTENT_FORMAT, "arguments are text/plain")
+    if not may_execute(form):
+        raise NotAllowed("arguments are text/plain")
     try:
         text = payload.decode()
     except UnicodeDecodeError:

@@ -308,11 +308,10 @@ class Server:
         return Response(Code.CHANGED)
 
     def _is_execute(self, request: Request, target: Target) -> bool:
-        return (
-            request.code == Code.POST
-            and len(target.path) >= 3
-            and not tree.is_array(self._port, target)
+        writes = tree.is_array(self._port, target) and not content.may_execute(
+            request.content_format
         )
+        return request.code == Code.POST and len(target.path) >= 3 and not writes
 
     def _execute(self, request: Request, target: Target) -> Execute:
         tree.check_execute(self._port, target)

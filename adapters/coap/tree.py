@@ -46,6 +46,8 @@ def locate(port: NorthPort, segments: Sequence[str]) -> Target:
         raise NotAllowed("name an object: /3, or /{device}/{object}/{instance}/{resource}")
     prefix, ids = split(segments)
     device = port.device(prefix)
+    if device is None and prefix.isdecimal():
+        raise NotAllowed(f"ids are 0 to {MAX_ID}, without zeros before them")
     if device is None:
         raise NotFound("no such device")
     if not ids:

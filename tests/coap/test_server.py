@@ -83,6 +83,9 @@ async def send(
         ("/weather/3303/0/", Code.METHOD_NOT_ALLOWED),
         ("/weather/3303/00/5700", Code.METHOD_NOT_ALLOWED),
         ("/weather/3303/65535", Code.METHOD_NOT_ALLOWED),
+        ("/65535/0", Code.METHOD_NOT_ALLOWED),
+        ("/123456/0", Code.METHOD_NOT_ALLOWED),
+        ("/03303/0", Code.METHOD_NOT_ALLOWED),
         ("/weather/3303/0/99999", Code.METHOD_NOT_ALLOWED),
         ("/weather/3/0/11/0/0", Code.METHOD_NOT_ALLOWED),
         ("/weather/3303/0/5700/0", Code.METHOD_NOT_ALLOWED),
@@ -319,7 +322,7 @@ TLV = Format.TLV
         (Code.POST, "/light/3311/0/5851", TLV, "e116db32", Code.METHOD_NOT_ALLOWED),
         (Code.POST, "/weather/3/0/11", TLV, "8303410002", Code.METHOD_NOT_ALLOWED),
         (Code.PUT, "/25/0/1", Format.CBOR, "616a", Code.METHOD_NOT_ALLOWED),
-        (Code.POST, "/light/3340/0/5523", TLV, "", Code.UNSUPPORTED_CONTENT_FORMAT),
+        (Code.POST, "/light/3340/0/5523", TLV, "", Code.METHOD_NOT_ALLOWED),
         (Code.PATCH, "/", JSON, "5b5d", Code.METHOD_NOT_ALLOWED),
         (Code.POST, "/", JSON, "5b5d", Code.METHOD_NOT_ALLOWED),
     ],
@@ -359,8 +362,11 @@ async def test_an_execute_reaches_the_device_with_its_arguments(
                 b"\xff",
             ]
         ),
-        ("/light/3340/0/5523", JSON, b"", Code.UNSUPPORTED_CONTENT_FORMAT),
+        ("/light/3340/0/5523", JSON, b"", Code.METHOD_NOT_ALLOWED),
+        ("/light/3340/0/5523", Format.CBOR, b"", Code.METHOD_NOT_ALLOWED),
         ("/light/3311/0/5850", TEXT, b"", Code.METHOD_NOT_ALLOWED),
+        ("/light/3349/0/5912", TEXT, b"x", Code.METHOD_NOT_ALLOWED),
+        ("/light/3349/0/5912", None, b"", Code.METHOD_NOT_ALLOWED),
         ("/weather/3/0/11/0", TEXT, b"", Code.METHOD_NOT_ALLOWED),
         ("/light/3340/0/5999", TEXT, b"", Code.NOT_FOUND),
         ("/light/3340", TEXT, b"", Code.UNSUPPORTED_CONTENT_FORMAT),  # that is a Create
@@ -369,6 +375,7 @@ async def test_an_execute_reaches_the_device_with_its_arguments(
 async def test_an_execute_that_cannot_be_is_refused(
     server: Server, home: HubBench, path: str, form: Format, payload: bytes, code: Code
 ) -> None:
+    home.say({Path(3349, 0, 5912, 0): "a"}, METER)
     assert (await send(server, Code.POST, path, payload, form)).code == code
     assert home.adapter.commands == []
 
