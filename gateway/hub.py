@@ -15,7 +15,7 @@ from gateway.clock import ClockWatch
 from gateway.commands import Commander
 from gateway.devices.admission import Admission
 from gateway.devices.attendance import Attendance
-from gateway.devices.identities import Identities, Memory, Remembered
+from gateway.devices.identities import Identities, Memory, Remembered, clashes
 from gateway.errors import InvalidValue, NotAllowed, NotFound, StateError
 from gateway.events import (
     Availability,
@@ -202,7 +202,8 @@ class Hub:
         A device that is listed no more is not bridged any more; one newly listed joins when seen.
         """
         before, self.rules = self.rules, rules
-        told: list[str] = []
+        clashing = clashes(rules, self.owners())
+        told = [*clashing.values()]
         for known in self.store.devices():
             rule = rules.of(known.id)
             if known.id != GATEWAY and not self.identities.is_admitted(
@@ -212,7 +213,7 @@ class Hub:
                 why = "is blocked" if is_blocked else "is listed no more"
                 told.append(self._retire(known, why))
                 continue
-            if rule.prefix not in (None, known.prefix):
+            if rule.prefix not in (None, known.prefix) and known.id not in clashing:
                 told.append(f"{known.id} stays at /{known.prefix} until the daemon is restarted")
             if rule.name and rule.name != known.name:
                 self._name(known.id, rule.name)
@@ -229,6 +230,11 @@ class Hub:
             for path in self.values.check_again(device.id):
                 self.withdraw(device.id, path)
             self._tell([DeviceChanged(device.id)])
+
+    def owners(self) -> Mapping[str, DeviceId]:
+        """Whose each prefix is, also those of devices that are not bridged now."""
+        bridged = {known.prefix: known.id for known in self.store.devices()}
+        return {**self.identities.dormant, **bridged}
 
     # --- what the operator is shown -----------------------------------------------------------
 

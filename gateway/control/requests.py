@@ -112,6 +112,7 @@ class Requests:
             "counters": now.counters,
             "devices": devices,
             "strangers": [stranger_shape(stranger) for stranger in now.strangers],
+            "prefixes": self._hub.owners(),
         }
 
     def _device(self, target: str) -> Mapping[str, object]:

@@ -56,6 +56,16 @@ class Remembered:
         )
 
 
+def clashes(rules: Rules, owners: Mapping[str, DeviceId]) -> Mapping[DeviceId, str]:
+    """A sentence for each device that is to have a prefix which belongs to another one."""
+    return {
+        device: f"{device} cannot have prefix {rule.prefix}, which belongs to {owner}: choose "
+        f"another one, or free it with: border-gateway forget {owner}"
+        for device, rule in rules.devices.items()
+        if rule.prefix and (owner := owners.get(rule.prefix, device)) != device
+    }
+
+
 class Identities:
     """The numbers and names that devices have been given, also of devices not bridged now."""
 
@@ -128,6 +138,11 @@ class Identities:
             known.id, known.prefix, known.name, known.adapter, False, known.last_seen,
             numbers, resources,
         )  # fmt: skip
+
+    @property
+    def dormant(self) -> Mapping[str, DeviceId]:
+        """By prefix, the devices that are not bridged now, but keep it."""
+        return {known.prefix: device for device, known in self._dormant.items()}
 
     def is_dormant(self, device: DeviceId) -> bool:
         """Whether the device is not bridged now, but has a prefix."""

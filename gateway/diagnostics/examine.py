@@ -16,7 +16,9 @@ from typing import Any
 from gateway.client import MayNotAsk, NotRunning, ask
 from gateway.configuration.checks import SERVICE_USER, Check, Finding, Severity
 from gateway.configuration.config import Config, adapter_entry_points
+from gateway.devices.identities import clashes
 from gateway.errors import GatewayError, StateError
+from gateway.model import DeviceId
 from gateway.objects.ddf import load_folder
 from gateway.objects.registry import Registry
 from gateway.overview import Condition
@@ -59,7 +61,7 @@ class _Daemon:
 
     finding: Finding
     adapters: Mapping[str, Mapping[str, Any]]
-    prefixes: Mapping[str, str] = field(default_factory=dict)
+    prefixes: Mapping[str, DeviceId] = field(default_factory=dict)
     is_closed: bool = False
 
 
@@ -76,7 +78,7 @@ def _daemon(config: Config) -> _Daemon:
     return _Daemon(
         Finding(Severity.OK, DAEMON, "it runs; its own word stands for what it holds"),
         {adapter["name"]: adapter for adapter in answer["adapters"]},
-        {device["prefix"]: device["id"] for device in answer["devices"]},
+        answer["prefixes"],
     )
 
 
@@ -135,13 +137,5 @@ def _clashes(config: Config, daemon: _Daemon, state: FilePath) -> Sequence[Findi
         owners = daemon.prefixes or {known.prefix: known.device for known in remembered(state)}
     except StateError as error:
         return [Finding(Severity.ERROR, DAEMON, str(error))]
-    return [
-        Finding(
-            Severity.WARNING,
-            "device",
-            f"{device} cannot have prefix {rule.prefix}, which belongs to {owner}: choose "
-            f"another one, or free it with: border-gateway forget {owner}",
-        )
-        for device, rule in config.rules.devices.items()
-        if rule.prefix and (owner := owners.get(rule.prefix, device)) != device
-    ]
+    told = clashes(config.rules, owners).values()
+    return [Finding(Severity.WARNING, "device", text) for text in told]

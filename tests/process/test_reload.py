@@ -98,6 +98,24 @@ def test_what_needs_a_restart_is_told_each_time(daemon: Daemon) -> None:
         ]
 
 
+def test_a_prefix_that_a_device_keeps_though_it_is_not_bridged_is_told_by_check_and_reload(
+    daemon: Daemon,
+) -> None:
+    listed = '\n[[device]]\nid = "sim:000000000000000{}"\nprefix = "{}"\n'
+    daemon.until(lambda: daemon.value("attic/3303/0/5700"))
+    told = (
+        "sim:0000000000000002 cannot have prefix attic, which belongs to sim:0000000000000001: "
+        "choose another one, or free it with: border-gateway forget sim:0000000000000001"
+    )
+    core, _, _ = CORE.partition("[[device]]")
+    reload(daemon, core + SIM)
+    daemon.configure(core + listed.format(2, "attic") + SIM)
+    assert told in daemon.command("check", "--config", str(daemon.config)).stdout
+    assert daemon.command("reload").stdout.splitlines() == ["reloaded", told]
+    daemon.until(lambda: daemon.value("d1/3303/0/5700"))
+    assert daemon.command("reload").stdout.splitlines() == ["reloaded", told]
+
+
 def test_object_definitions_are_read_again(daemon: Daemon) -> None:
     with_folder = CORE.replace("[gateway]", '[gateway]\ndefinitions = "{folder}"') + SIM
     (daemon.folder / "lamp.xml").write_text("<LWM2M>\n<Object>")
