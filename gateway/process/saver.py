@@ -86,11 +86,12 @@ class Saver:
         self._hub.trouble = trouble
 
     async def _save(self) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._thread, self._state.share)
         values, batch = self._hub.values.take_unsaved(), self._hub.journal.unsaved()
         seen, learned = self._hub.attendance.take_seen(), self._hub.attendance.take_learned()
         if not (values or batch or seen or learned):
             return
-        loop = asyncio.get_running_loop()
         try:
             await loop.run_in_executor(self._thread, self._write, values, seen, learned, batch)
         except (StateError, asyncio.CancelledError):

@@ -11,7 +11,7 @@ import time
 from pathlib import Path as FilePath
 
 from gateway.errors import StateError
-from gateway.storage.salvage import SPARED, drop_orphans, salvage
+from gateway.storage.salvage import SPARED, as_text, drop_orphans, salvage
 
 log = logging.getLogger(__name__)
 
@@ -123,10 +123,36 @@ def _set_aside(file: FilePath) -> FilePath:
     return aside
 
 
-def _connect(file: FilePath) -> sqlite3.Connection:
-    db = sqlite3.connect(file, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
+def connect(file: FilePath) -> sqlite3.Connection:
+    """The database in a file, as it is. On a disk without room for what its connections share,
+    this one has it alone, to read all of it.
+    """
     try:
+        return _in_mode(file, "NORMAL")
+    except sqlite3.OperationalError:
+        return _in_mode(file, "EXCLUSIVE")  # the index of the WAL is in memory then
+
+
+def _in_mode(file: FilePath, locking: str) -> sqlite3.Connection:
+    db = sqlite3.connect(file, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
+    db.text_factory = as_text
+    try:
+        db.execute(f"PRAGMA locking_mode = {locking}")
         db.execute("PRAGMA journal_mode = WAL")
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def is_alone(db: sqlite3.Connection) -> bool:
+    """Whether a connection has the database alone."""
+    return bool(db.execute("PRAGMA locking_mode").fetchone() == ("exclusive",))
+
+
+def _connect(file: FilePath) -> sqlite3.Connection:
+    db = connect(file)
+    try:
         if db.execute("PRAGMA quick_check").fetchone() != ("ok",):
             raise sqlite3.DatabaseError("integrity check failed")
         version = db.execute("PRAGMA user_version").fetchone()[0]

@@ -26,6 +26,8 @@ from gateway.storage.database import (
     FILE_NAME,
     MIGRATIONS,
     SPARE_END,
+    connect,
+    is_alone,
     lock_folder,
     migrate,
     newer,
@@ -60,13 +62,13 @@ class StateDatabase:
                     f"{folder}: {error.strerror or error}; is it writable for the daemon's user? "
                     "Another folder is named by --state"
                 ) from error
-            undo.callback(self._db.close)
-            self._undo = undo.pop_all()
+            self._alone = is_alone(self._db)
+            self._unlock = undo.pop_all()
 
     def close(self) -> None:
         """Closes the database; nothing may be asked of it afterwards."""
-        with self._lock:
-            self._undo.close()
+        with self._lock, self._unlock:
+            self._db.close()
 
     def load(self) -> Sequence[Remembered]:
         """Every remembered device with its instance numbers and last values.
@@ -74,7 +76,6 @@ class StateDatabase:
         What a worn disk has garbled of them is told, and dropped.
         """
         with self._errors():
-            self._db.text_factory = as_text
             rows, garbled = judged(self._db)
             if garbled:
                 self._spared = False
@@ -167,6 +168,19 @@ class StateDatabase:
                 return copy.serialize()
         except sqlite3.Error as error:
             raise StateError(f"{self.file}: {error}") from error
+
+    def share(self) -> None:
+        """Opens the database as it should be, where a disk without room prevented that at the
+        start; StateError while it does.
+        """
+        if not self._alone:
+            return
+        with self._errors():
+            self._db.close()
+            self._db = connect(self.file)
+            self._alone = is_alone(self._db)
+        if self._alone:
+            raise StateError(f"{self.file}: the disk is full, or fails")
 
     def sync(self) -> None:
         """Has who the devices are on the disk itself, if that changed since."""

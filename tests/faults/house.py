@@ -78,9 +78,9 @@ class House:
     _log: list[str] = field(default_factory=list)
     _reading: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
-        """Starts the daemon."""
-        command = (sys.executable, "-m", "gateway", "run")
+    async def start(self, *under: str) -> None:
+        """Starts the daemon, `under` another command if there is one."""
+        command = (*under, sys.executable, "-m", "gateway", "run")
         files = ("--config", self.folder / "gateway.toml", "--state", self.folder / "state")
         environment = {**os.environ, "PYTHONPATH": f"{self.folder}:{ROOT}"}
         if self.clock_moves:
@@ -100,6 +100,12 @@ class House:
         assert log
         async for line in log:
             self._log.append(line.decode(errors="replace"))
+
+    async def stop(self) -> None:
+        """As systemd does."""
+        assert self.process
+        self.process.terminate()
+        await self.process.wait()
 
     async def kill(self) -> None:
         """As a power cut would."""
@@ -230,8 +236,7 @@ async def house(folder: FilePath, *, clock_moves: bool) -> AsyncIterator[House]:
             yield made
         finally:
             if made.process and made.process.returncode is None:
-                made.process.terminate()
-                await made.process.wait()
+                await made.stop()
 
 
 def _write(made: House, status: int) -> None:

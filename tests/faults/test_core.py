@@ -26,6 +26,19 @@ async def test_a_disk_that_is_full(running: House) -> None:
         await running.logs("saved again")
 
 
+async def test_a_disk_that_is_full_at_the_start(running: House) -> None:
+    await running.stop()
+    await running.start("prlimit", "--fsize=0:unlimited")
+    for prefix in ("weather", "node", "attic"):
+        await running.is_("online", prefix)
+    async with running.others_answer():
+        await running.says("state", "degraded", "not saved")
+        assert running.process
+        unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+        resource.prlimit(running.process.pid, resource.RLIMIT_FSIZE, unlimited)
+        await running.is_well()
+
+
 async def test_a_clock_that_jumps(running: House) -> None:
     async with running.others_answer():
         for offset in ("+1h", "+0"):

@@ -1,7 +1,10 @@
 """What survives: identities, instance numbers and values, also a kill and a damaged file."""
 
 import contextlib
+import resource
+import shutil
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path as FilePath
 
 import pytest
@@ -42,7 +45,7 @@ def test_every_kind_of_value_survives_with_its_type_and_time(tmp_path: FilePath)
     station = device(STATION, "d1", 5.0)
     state.remember_device(station, joined=False)
     kept = [Resource(Path(3300, n, 5700), value, 7.25) for n, value in enumerate(VALUES)]
-    state.save([(station, resource.path, resource) for resource in kept])
+    state.save([(station, each.path, each) for each in kept])
     state = reopened(state, tmp_path)
     _, known = state.load()
     loaded = sorted(known.resources, key=lambda r: r.path)
@@ -259,6 +262,47 @@ def test_a_garbled_device_is_as_the_spare_has_it(tmp_path: FilePath, change: str
     assert (known.device, known.prefix, known.joined) == (STATION, "weather", True)
     assert known.instances == {(3303, "id0"): 4}
     assert [r.value for r in known.resources] == [20.5]
+    state.close()
+
+
+@contextlib.contextmanager
+def full_disk() -> Iterator[None]:
+    """No file grows, of this process."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_what_is_known_is_there_on_a_full_disk_and_saved_when_there_is_room(
+    tmp_path: FilePath,
+) -> None:
+    written(tmp_path / "killed")
+    killed = StateDatabase(tmp_path / "killed")
+    killed.remember_device(device(METER, "late"), joined=True)
+    folder = tmp_path / "state"
+    shutil.copytree(tmp_path / "killed", folder)  # as a kill would leave it
+    (folder / "state.db-shm").unlink()
+    killed.close()
+    path = Path(3303, 4, 5700)
+    with full_disk():
+        state = StateDatabase(folder)
+        assert [known.prefix for known in state.load()] == ["", "weather", "late"]
+        assert state.recall("lowpan", "frame-counter") == b"\x07"
+        for _ in range(2):
+            with pytest.raises(StateError, match="full"):
+                state.share()
+            with pytest.raises(StateError):
+                state.save([(device(STATION, "weather"), path, Resource(path, 21.0, 7.0))])
+        assert [r.value for r in state.load()[1].resources] == [20.5]
+    state.share()
+    state.save([(device(STATION, "weather"), path, Resource(path, 21.0, 7.0))])
+    assert state.snapshot()
+    state = reopened(state, folder)
+    assert [known.prefix for known in state.load()] == ["", "weather", "late"]
+    assert [r.value for r in state.load()[1].resources] == [21.0]
     state.close()
 
 
