@@ -8,9 +8,11 @@ import logging
 import os
 import sqlite3
 import time
+from collections.abc import Iterable
 from pathlib import Path as FilePath
 
-from gateway.errors import StateError
+from gateway.errors import GatewayError, StateError
+from gateway.storage import private_file
 from gateway.storage.salvage import SPARED, as_text, drop_orphans, salvage
 
 log = logging.getLogger(__name__)
@@ -158,6 +160,8 @@ def _connect(file: FilePath) -> sqlite3.Connection:
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if version > len(MIGRATIONS):
             raise newer(file)
+        if 0 < version < len(MIGRATIONS):
+            _copy_aside(db, file, version)
         migrate(db, version)
         with db:
             drop_orphans(db)
@@ -165,6 +169,33 @@ def _connect(file: FilePath) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+def _copy_aside(db: sqlite3.Connection, file: FilePath, version: int) -> None:
+    """Keeps what is backed up as the older version can restore it; only the last such copy."""
+    copy = file.with_name(f"{file.name}.before-v{len(MIGRATIONS)}")
+    try:
+        with db:
+            private_file.write(copy, copied(db, BACKED_UP, version))
+    except GatewayError as error:
+        raise StateError(f"the state is not brought up to date without a copy: {error}") from error
+    for older in file.parent.glob(f"{file.name}.before-v*"):
+        if older != copy:
+            older.unlink(missing_ok=True)
+    log.info("the state of the older version is kept as %s, in case you go back to it", copy)
+
+
+def copied(db: sqlite3.Connection, tables: Iterable[str], version: int = len(MIGRATIONS)) -> bytes:
+    """Tables of a database of a version, all of one moment, as the content of a file."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as copy:
+        migrate(copy, upto=version)
+        db.execute("BEGIN")
+        for table in tables:
+            rows = db.execute(f"SELECT * FROM {table}")  # noqa: S608  (our own names)
+            places = ", ".join("?" * len(rows.description))
+            copy.executemany(f"INSERT INTO {table} VALUES ({places})", rows)  # noqa: S608
+        copy.commit()
+        return copy.serialize()
 
 
 def newer(file: FilePath) -> StateError:
@@ -175,10 +206,10 @@ def newer(file: FilePath) -> StateError:
     )
 
 
-def migrate(db: sqlite3.Connection, version: int = 0) -> None:
-    """Brings a database of a version up to date."""
-    for number, step in enumerate(MIGRATIONS[version:], version + 1):
-        db.executescript(f"BEGIN; {step} PRAGMA user_version = {number}; COMMIT;")
+def migrate(db: sqlite3.Connection, version: int = 0, upto: int = len(MIGRATIONS)) -> None:
+    """Brings a database of a version up to date, or to another version: wholly or not at all."""
+    if steps := "".join(MIGRATIONS[version:upto]):
+        db.executescript(f"BEGIN; {steps} PRAGMA user_version = {upto}; COMMIT;")
 
 
 def lock_folder(folder: FilePath) -> int:

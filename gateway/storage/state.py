@@ -27,9 +27,9 @@ from gateway.storage.database import (
     MIGRATIONS,
     SPARE_END,
     connect,
+    copied,
     is_alone,
     lock_folder,
-    migrate,
     newer,
     open_database,
 )
@@ -153,19 +153,9 @@ class StateDatabase:
         """
         present = f"{self.file.absolute().as_uri()}?mode=rw"  # never makes a file
         try:
-            with (
-                contextlib.closing(sqlite3.connect(":memory:")) as copy,
-                contextlib.closing(sqlite3.connect(present, BUSY_TIMEOUT_S, uri=True)) as db,
-            ):
-                migrate(copy)
+            with contextlib.closing(sqlite3.connect(present, BUSY_TIMEOUT_S, uri=True)) as db:
                 db.text_factory = as_text
-                db.execute("BEGIN")  # all of one moment
-                for table in tables:
-                    rows = db.execute(f"SELECT * FROM {table}")  # noqa: S608  (our own names)
-                    places = ", ".join("?" * len(rows.description))
-                    copy.executemany(f"INSERT INTO {table} VALUES ({places})", rows)  # noqa: S608
-                copy.commit()
-                return copy.serialize()
+                return copied(db, tables)
         except sqlite3.Error as error:
             raise StateError(f"{self.file}: {error}") from error
 

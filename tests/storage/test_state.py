@@ -13,6 +13,7 @@ from gateway.errors import StateError
 from gateway.events import Availability, Device, Resource, State
 from gateway.model import GATEWAY, DeviceId, ObjLink, Path, Value
 from gateway.storage import database
+from gateway.storage.backup import restore
 from gateway.storage.database import MIGRATIONS
 from gateway.storage.state import StateDatabase, remembered
 from tests.fakes import METER, STATION
@@ -314,6 +315,39 @@ def test_what_the_first_version_left_is_known_before_it_is_brought_up_to_date(
         db.execute("INSERT INTO device VALUES (?, 'weather', '', 'ble', 1, NULL)", (STATION,))
         db.commit()
     assert [known.prefix for known in remembered(tmp_path)] == ["", "weather"]
+
+
+def test_before_the_state_of_an_older_version_is_changed_a_copy_is_kept_that_can_be_restored(
+    tmp_path: FilePath,
+) -> None:
+    old = FilePath(__file__).parents[1] / "data" / "state-v1.db"
+    folder, back = tmp_path / "state", tmp_path / "back"
+    folder.mkdir()
+    shutil.copy(old, folder / "state.db")
+    (folder / "state.db.before-v1").touch()
+    for _ in range(2):
+        StateDatabase(folder).close()
+    (copy,) = folder.glob("*before*")
+    assert copy.name == f"state.db.before-v{len(MIGRATIONS)}"
+    back.mkdir()
+    restore(copy, back)
+    files = (old, back / "state.db")
+    dumps = []
+    for file in files:
+        with contextlib.closing(sqlite3.connect(file)) as db:
+            dumps.append(sorted(db.iterdump()))
+            assert db.execute("PRAGMA user_version").fetchone() == (1,)
+    assert dumps[0] == dumps[1]
+
+
+def test_without_room_for_a_copy_the_state_of_an_older_version_stays_as_it_is(
+    tmp_path: FilePath,
+) -> None:
+    shutil.copy(FilePath(__file__).parents[1] / "data" / "state-v1.db", tmp_path / "state.db")
+    with full_disk(), pytest.raises(StateError, match="without a copy"):
+        StateDatabase(tmp_path)
+    with contextlib.closing(sqlite3.connect(tmp_path / "state.db")) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (1,)
 
 
 def test_a_file_of_a_newer_version_is_refused_and_left_alone(tmp_path: FilePath) -> None:
