@@ -59,7 +59,7 @@ class Commander:
         with self._turn(command.device) as lock:
             try:
                 async with asyncio.timeout(COMMAND_TIMEOUT_S), lock:
-                    outcome = await self._owner(command.device).execute(checked)
+                    outcome = await self._carry_out(checked)
             except NotAllowed as error:
                 if isinstance(command, Create) and not self._has(command, command.path.upto(1)):
                     raise NotFound(f"{command.device} has no {command.path.upto(1)}") from error
@@ -73,6 +73,17 @@ class Commander:
                 ) from None
         return outcome
 
+    async def _carry_out(self, command: Command) -> Outcome:
+        """What is to be removed goes first: few devices can, and so far nothing is changed."""
+        owner = self._owner(command.device)
+        if isinstance(command, Write) and command.removed:
+            for path in sorted(command.removed):
+                outcome = await owner.execute(Delete(command.device, path, command.origin))
+            if not command.values:
+                return outcome
+            command = replace(command, removed=frozenset())
+        return await owner.execute(command)
+
     def _checked(self, command: Command) -> Command:
         self._store.require(command.device)
         match command:
@@ -81,6 +92,8 @@ class Commander:
                     path: self._check_write(command, path, value)
                     for path, value in command.values.items()
                 }
+                for path in command.removed:
+                    self._check_delete(command, path)
                 return replace(command, values=values)
             case Execute():
                 self._check(command, command.path, Operations.EXECUTE)
@@ -92,7 +105,7 @@ class Commander:
             case Create():
                 return replace(command, values=self._check_create(command))
             case Delete():
-                self._check_delete(command)
+                self._check_delete(command, command.path)
                 return command
             case _:
                 assert_never(command)
@@ -122,8 +135,7 @@ class Commander:
         log.info("%s: %s creates %s", command.device, command.origin, path)
         return values
 
-    def _check_delete(self, command: Delete) -> None:
-        path = command.path
+    def _check_delete(self, command: Write | Delete, path: Path) -> None:
         self._check_shape(command, path)
         if not self._has(command, path):
             raise NotFound(f"{command.device} has no {path}")
@@ -134,7 +146,7 @@ class Commander:
         self._check_rights(command, path)
         log.info("%s: %s deletes %s", command.device, command.origin, path)
 
-    def _check_shape(self, command: Create | Delete, path: Path) -> None:
+    def _check_shape(self, command: Command, path: Path) -> None:
         """Raises NotAllowed for what no device creates or deletes (LwM2M Core 6.3.6, 6.3.7)."""
         if command.device == GATEWAY or path.object == DEVICE or len(path) not in {2, 4}:
             raise NotAllowed(f"{path} can be neither created nor deleted")

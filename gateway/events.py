@@ -151,11 +151,15 @@ Event = Change | DeviceChanged | Removed
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """Set resources of one device. `origin` names the asker in the log (`coap [::1]:4711`)."""
+    """Set resources of one device. `origin` names the asker in the log (`coap [::1]:4711`).
+
+    `removed` are elements of arrays that are to go; adapters get a Delete of each before the rest.
+    """
 
     device: DeviceId
     values: Mapping[Path, Value]
     origin: str
+    removed: frozenset[Path] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,12 @@ from gateway.errors import (
     Unreachable,
     WritesDisabled,
 )
-from gateway.events import Command, Execute, Outcome, Write
+from gateway.events import Command, Delete, Execute, Outcome, Write
 from gateway.model import Path, Value
+from gateway.objects.registry import Registry
 from gateway.policy import DeviceRule
 from tests.deadlines import DEADLINE_S
-from tests.fakes import METER, STATION, HubBench
+from tests.fakes import METER, STATION, Clock, HubBench
 
 SWITCH, DIMMER, TEMPERATURE = Path(3312, 0, 5850), Path(3312, 0, 5851), Path(3303, 0, 5700)
 RESET = Path(3303, 0, 5605)
@@ -83,6 +84,26 @@ async def test_one_bad_value_of_several_refuses_them_all(meter: HubBench) -> Non
     with pytest.raises(InvalidValue):
         await meter.north.execute(Write(METER, {SWITCH: True, DIMMER: 101}, "test"))
     assert not meter.adapter.commands
+
+
+async def test_what_a_write_removes_is_checked_with_the_rest_and_goes_first(clock: Clock) -> None:
+    bench = HubBench(clock, Registry.builtin())
+    bench.rules(meter=DeviceRule(listed=True, writable=True))
+    bench.join(METER)
+    texts = Path(3349, 0, 5912)
+    one, two = Path(*texts, 0), Path(*texts, 1)
+    bench.say({one: "a", two: "b"}, METER)
+    for wrong in (Write(METER, {one: 1}, "test", frozenset({two})),
+                  Write(METER, {one: "z"}, "test", frozenset({Path(*texts, 2)})),
+                  Write(METER, {one: "z"}, "test", frozenset({texts}))):  # fmt: skip
+        with pytest.raises(CommandError):
+            await bench.north.execute(wrong)
+    assert not bench.adapter.commands
+    await bench.north.execute(Write(METER, {one: "z"}, "test", frozenset({two})))
+    await bench.north.execute(Write(METER, {}, "test", frozenset({one})))
+    assert bench.adapter.commands == [
+        Delete(METER, two, "test"), Write(METER, {one: "z"}, "test"), Delete(METER, one, "test")
+    ]  # fmt: skip
 
 
 async def test_writing_is_off_until_enabled_and_the_answer_names_the_key(bench: HubBench) -> None:

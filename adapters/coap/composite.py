@@ -25,7 +25,7 @@ from gateway.errors import (
     Unreachable,
     WritesDisabled,
 )
-from gateway.events import Command, Delete, Device, Resource, State, Write
+from gateway.events import Device, Resource, State, Write
 from gateway.model import DeviceId, Operations, Path, ResourceType, Value
 from gateway.objects.registry import Registry, coerce
 from gateway.ports import NorthPort
@@ -211,15 +211,11 @@ async def _write_each(
 async def _write_one(
     port: NorthPort, part: Part, values: Mapping[Path, Value | None], origin: str
 ) -> _Result:
-    device, taken, fault = part.device, False, ""
+    device = part.device
     written = {path: value for path, value in values.items() if value is not None}
-    commands: list[Command] = [Write(device.id, written, origin)] if written else []
-    commands += [Delete(device.id, path, origin) for path in values.keys() - written.keys()]
+    removed = frozenset(values.keys() - written.keys())
     try:
-        for command in commands:
-            outcome = await port.execute(command)
-            taken = True
-            fault = fault or ("" if outcome.confirmed else f"{device.prefix} did not confirm")
+        outcome = await port.execute(Write(device.id, written, origin, removed))
     except CommandError as error:
-        fault = f"{device.prefix}: {error}"
-    return _Result(part, taken, fault)
+        return _Result(part, False, f"{device.prefix}: {error}")
+    return _Result(part, True, "" if outcome.confirmed else f"{device.prefix} did not confirm")

@@ -261,17 +261,7 @@ class Server:
             else self._write(request, target)
         )
         await self._port.execute(command)
-        if isinstance(command, Write) and request.code == Code.PUT:
-            await self._delete_others(target, command)
         return Response(Code.CHANGED)
-
-    async def _delete_others(self, target: Target, written: Write) -> None:
-        """Takes away what an array that was replaced as a whole has no more."""
-        if tree.is_array(self._port, target):
-            for resource in self._port.resources(target.device.id, target.path):
-                if resource.path not in written.values:
-                    gone = Delete(target.device.id, resource.path, written.origin)
-                    await self._port.execute(gone)
 
     async def _create(self, request: Request, target: Target) -> Response:
         _check_query(request)
@@ -325,8 +315,11 @@ class Server:
         values = content.parse(
             request.payload, request.content_format, target, self._port.registry, current
         )
-        kept = tree.writes(self._port, target, values, replace=request.code == Code.PUT)
-        return Write(target.device.id, kept, f"coap {request.origin}")
+        written = tree.writes(self._port, target, values)
+        removed = frozenset[Path]()
+        if request.code == Code.PUT:
+            removed = tree.replaced(self._port, target, written)
+        return Write(target.device.id, written, f"coap {request.origin}", removed)
 
 
 def check_secure(request: Request) -> None:

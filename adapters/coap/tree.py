@@ -6,7 +6,7 @@ Decides by LwM2M Core 6.3 and Transport 6.4.4; knows neither payloads nor datagr
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from adapters.coap.messages import Code, Refusal
@@ -137,13 +137,10 @@ def is_array(port: NorthPort, target: Target) -> bool:
     return port.resource(target.device.id, target.path) is None
 
 
-def writes(
-    port: NorthPort, target: Target, values: Mapping[Path, Value], *, replace: bool
-) -> dict[Path, Value]:
+def writes(port: NorthPort, target: Target, values: Mapping[Path, Value]) -> dict[Path, Value]:
     """What to write of `values`: as much as the device has (LwM2M Core 6.3.3).
 
-    Resources that the device does not implement are ignored, unless nothing remains. A
-    replacement must name every mandatory writable resource.
+    Resources that the device does not implement are ignored, unless nothing remains.
     """
     present = {resource.path for resource in existing(port, target)}
     arrays = {path.upto(3) for path in present if len(path) == 4}
@@ -155,14 +152,27 @@ def writes(
             raise NotAllowed(f"{Target(target.device, path).name} cannot be written")
     if not kept:
         raise NotFound("the device has none of these resources")
-    if replace and len(target.path) == 2:
-        _check_complete(port.registry, present, kept)
     return kept
 
 
-def _check_complete(registry: Registry, present: set[Path], kept: Mapping[Path, Value]) -> None:
-    written = {path.upto(3) for path in kept}
-    for path in sorted({p.upto(3) for p in present} - written):
-        definition = define(registry, path)
-        if definition and definition.mandatory and Operations.WRITE in definition.operations:
+def replaced(port: NorthPort, target: Target, written: Collection[Path]) -> frozenset[Path]:
+    """The elements of arrays that a replacement by what is written takes away.
+
+    No device can be relieved of a resource, so that a replacement must name all that clients can
+    write. Raises what stands against it.
+    """
+    named = {path.upto(3) for path in written}
+    gone = []
+    for path in (r.path for r in existing(port, target) if r.path not in written):
+        definition = define(port.registry, path)
+        if definition is None or Operations.WRITE not in definition.operations:
+            continue
+        if not port.writable(target.device.id, path):
+            continue
+        if definition.mandatory and path.upto(3) not in named:
             raise InvalidValue(f"{definition.name} ({path}) is missing; POST changes only some")
+        if len(path) < 4:
+            text = f"{definition.name} ({path}) cannot be removed; POST changes only some"
+            raise NotAllowed(text)
+        gone.append(path)
+    return frozenset(gone)

@@ -39,13 +39,14 @@ async def test_libcoap_sees_why_a_request_fails(served: Served) -> None:
 
 async def test_libcoap_writes_and_executes(home: HubBench, served: Served) -> None:
     home.rules(meter=DeviceRule(listed=True, writable=True))
-    put = ["-m", "put", "-t", "110", "-b", "32", "-e", '[{"n":"/light/3311/0/5850","vb":true}]']
+    pack = '[{"n":"/light/3311/0/5850","vb":true},{"n":"/light/3311/0/5851","v":30}]'
+    put = ["-m", "put", "-t", "110", "-b", "32", "-e", pack]
     written = await coap_client(served.port, "/light/3311/0", *put)
     executed = await coap_client(served.port, "/light/3340/0/5523", "-m", "post", "-e", "1='x'")
     assert (written.err, executed.err) == ("", "")
     write, execute = home.adapter.commands
     assert isinstance(write, Write)
-    assert write.values == {Path(3311, 0, 5850): True}
+    assert write.values == {Path(3311, 0, 5850): True, Path(3311, 0, 5851): 30}
     assert write.origin.startswith("coap 127.0.0.1:")
     assert isinstance(execute, Execute)
     assert (execute.path, execute.arguments) == (Path(3340, 0, 5523), "1='x'")

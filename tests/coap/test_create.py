@@ -130,7 +130,18 @@ ONE, TWO, THREE = (Path(*TEXTS, number) for number in range(3))
             f"{TEXTS}",
             TLV,
             bytes.fromhex("a3171841007a"),
-            [Write(METER, {ONE: "z"}, "coap "), Delete(METER, TWO, "coap ")],
+            [Delete(METER, TWO, "coap "), Write(METER, {ONE: "z"}, "coap ")],
+        ),
+        (
+            Code.PUT,
+            f"{TEXTS}",
+            JSON,
+            b'[{"n":"/light/3349/0/5912/2","vs":"c"}]',
+            [
+                Delete(METER, ONE, "coap "),
+                Delete(METER, TWO, "coap "),
+                Write(METER, {THREE: "c"}, "coap "),
+            ],
         ),
         (Code.DELETE, f"{TEXTS}/1", None, b"", [Delete(METER, TWO, "coap ")]),
     ],
@@ -148,6 +159,19 @@ async def test_an_array_is_merged_by_post_and_replaced_by_put(
     answer = await ask(server, code, f"/light{path}", form, payload)
     assert answer.code in {Code.CHANGED, Code.DELETED}
     assert home.adapter.commands == commands
+
+
+async def test_an_array_is_not_shortened_by_halves(server: Server, home: HubBench) -> None:
+    home.say({ONE: "a", TWO: "b"}, METER)
+    home.adapter.answer = NotAllowed("its objects are what they are")
+    payload = b'[{"n":"/light/3349/0/5912/0","vs":"z"}]'
+    answer = await ask(server, Code.PUT, f"/light{TEXTS}", JSON, payload)
+    assert answer.code == Code.METHOD_NOT_ALLOWED
+    assert home.adapter.commands == [Delete(METER, TWO, "coap ")]
+    home.adapter.commands.clear()
+    wrong = b'[{"n":"/light/3349/0/5912/0","v":1}]'
+    assert (await ask(server, Code.PUT, f"/light{TEXTS}", JSON, wrong)).code == Code.BAD_REQUEST
+    assert home.adapter.commands == []
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What a request is answered with: the decision table of LwM2M Transport 6.4 and its formats."""
 
 import json
+from typing import Any
 
 import cbor2
 import pytest
@@ -19,8 +20,9 @@ from gateway.errors import (
     Unreachable,
     WritesDisabled,
 )
-from gateway.events import Execute, Write
-from gateway.model import Path
+from gateway.events import Delete, Execute, Write
+from gateway.formats import senml
+from gateway.model import Path, Value
 from gateway.policy import DeviceRule
 from tests.fakes import METER, STATION, HubBench
 
@@ -206,14 +208,15 @@ def test_what_is_asked_by_query_and_not_understood_is_refused(server: Server) ->
         (
             "/light/3311/0",
             CBOR,
-            cbor2.dumps([{-2: "/light/3311/0/", 0: "5850", 4: True}]),
-            {Path(3311, 0, 5850): True},
+            cbor2.dumps([{-2: "/light/3311/0/", 0: "5850", 4: True}, {0: "5851", 2: 50}]),
+            {Path(3311, 0, 5850): True, Path(3311, 0, 5851): 50},
         ),
         (
             "/light/3311/0",
             JSON,
-            b'[{"bn":"/light/3311/0/","n":"5850","vb":true},{"n":"5999","v":50}]',
-            {Path(3311, 0, 5850): True},
+            b'[{"bn":"/light/3311/0/","n":"5850","vb":true},{"n":"5851","v":50},'
+            b'{"n":"5999","v":50}]',
+            {Path(3311, 0, 5850): True, Path(3311, 0, 5851): 50},
         ),
     ],
 )
@@ -289,6 +292,41 @@ async def test_a_post_changes_some_resources_of_an_instance(server: Server, home
     payload = b'[{"n":"/light/3311/0/5851","v":50}]'
     assert (await send(server, Code.POST, "/light/3311/0", payload, JSON)).code == Code.CHANGED
     assert home.adapter.commands == [Write(METER, {Path(3311, 0, 5851): 50}, "coap ")]
+
+
+SWITCH, DIMMER = Path(3311, 0, 5850), Path(3311, 0, 5851)
+
+
+@pytest.mark.parametrize(
+    ("writable", "values", "code"),
+    [
+        (True, {SWITCH: True, DIMMER: 50}, Code.CHANGED),
+        (True, {SWITCH: True}, Code.METHOD_NOT_ALLOWED),
+        (True, {DIMMER: 50}, Code.BAD_REQUEST),
+        ((SWITCH,), {SWITCH: True}, Code.CHANGED),
+        ((SWITCH,), {SWITCH: True, DIMMER: 50}, Code.FORBIDDEN),
+        ((DIMMER,), {DIMMER: 50}, Code.CHANGED),
+        (False, {SWITCH: True}, Code.FORBIDDEN),
+    ],
+)
+async def test_a_replacement_of_an_instance_names_all_that_the_client_can_write(
+    server: Server, home: HubBench, writable: Any, values: dict[Path, Value], code: Code
+) -> None:
+    home.say({Path(3311, 0, 5805): 1.5}, METER)  # only the device writes that
+    home.rules(meter=DeviceRule(listed=True, writable=writable))
+    pack = senml.to_json(senml.Record(f"/light{path}", value) for path, value in values.items())
+    assert (await send(server, Code.PUT, "/light/3311/0", pack, JSON)).code == code
+    written = [c.values for c in home.adapter.commands if isinstance(c, Write)]
+    assert written == ([values] if code == Code.CHANGED else [])
+
+
+async def test_a_replacement_of_an_instance_shortens_its_arrays(
+    server: Server, home: HubBench
+) -> None:
+    home.say({Path(3349, 0, 5910): 1, **{Path(3349, 0, 5912, n): "a" for n in range(3)}}, METER)
+    pack = b'[{"bn":"/light/3349/0/","n":"5912/1","vs":"b"}]'
+    assert (await send(server, Code.PUT, "/light/3349/0", pack, JSON)).code == Code.CHANGED
+    assert [c.path[3] for c in home.adapter.commands if isinstance(c, Delete)] == [0, 2]
 
 
 async def test_preconditions_are_kept(server: Server, home: HubBench) -> None:
@@ -431,11 +469,11 @@ async def test_what_goes_wrong_on_the_way_has_its_code_and_its_text(
 
 
 async def test_a_write_in_blocks_is_put_together(server: Server, home: HubBench) -> None:
-    payload = b'[{"n":"/light/3311/0/5850","vb":true}]'
+    payload = b'[{"n":"/light/3340/0/5521","v":60}]'
     for number in range(0, len(payload), 16):
         part = payload[number : number + 16]
         block = Block(number // 16, more=number + 16 < len(payload), exponent=0)
-        answer = await send(server, Code.PUT, "/light/3311/0", part, JSON, block1=block)
+        answer = await send(server, Code.PUT, "/light/3340/0", part, JSON, block1=block)
         assert answer.block1 == block
         assert answer.code == (Code.CONTINUE if block.more else Code.CHANGED)
     assert len(home.adapter.commands) == 1

@@ -203,8 +203,8 @@ async def test_a_patch_deletes_elements_of_an_array_and_gives_them_back(
     first, second = TEXTS
     of_light = [command for command in house.commands if command.device == METER]
     assert of_light == [
-        Write(METER, {first: "z"}, "coap "),
         Delete(METER, second, "coap "),
+        Write(METER, {first: "z"}, "coap "),
     ]
     house.commands.clear()
     house.fails[STATION] = [TimedOut("no answer")]
