@@ -68,6 +68,8 @@ class Hub:
         self.outboxes: list[Outbox] = []
         self.trouble = ""
         """Why the state cannot be saved, while it cannot."""
+        self.damage = ""
+        """What the operator should know of a state that was damaged."""
         self.adapters: Callable[[], Sequence[AdapterState]] = tuple
         self.identities = Identities(memory)
         self.admission = Admission(self.store, self.identities, lambda: self.rules, wall, monotonic)
@@ -255,9 +257,8 @@ class Hub:
         )
 
     def _state_in_trouble(self) -> Sequence[AdapterState]:
-        if not self.trouble:
-            return []
-        return [AdapterState(STATE, False, Condition.DEGRADED, self.trouble, 0)]
+        told = "; ".join(filter(None, (self.trouble, self.damage)))
+        return [AdapterState(STATE, False, Condition.DEGRADED, told, 0)] if told else []
 
     # --- the clock ------------------------------------------------------------------------------
 

@@ -115,12 +115,16 @@ class Saver:
             self._prune_at = hub.monotonic() + PRUNE_INTERVAL_S
 
     async def _keep_identities(self) -> None:
-        """Has who the devices are on the disk itself, and now and then in the spare."""
+        """Has who the devices are on the disk itself, and now and then in the spare.
+
+        Then it also looks for a database that was set aside.
+        """
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._thread, self._state.sync)
         if self._hub.monotonic() >= self._spare_at:
             self._spare_at = self._hub.monotonic() + SPARE_INTERVAL_S
             await loop.run_in_executor(self._thread, self._state.spare)
+            self._hub.damage = await loop.run_in_executor(self._thread, self._state.damage)
 
     def _write(
         self,

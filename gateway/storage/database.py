@@ -58,6 +58,9 @@ MIGRATIONS = (
 BACKED_UP = ("device", "instance", "value", "adapter")
 """The tables of a backup. The journal is not in it: it is large, and only of the last days."""
 
+DAMAGED = ".damaged-"
+"""In the name of a database that is set aside, before the time in Unix seconds."""
+
 SPARE_END = ".spare"
 """Behind the database's name: a copy of who the devices are, for the day it is damaged."""
 
@@ -118,11 +121,18 @@ def _begin_anew(db: sqlite3.Connection, aside: FilePath | None, spare: FilePath)
 
 
 def _set_aside(file: FilePath) -> FilePath:
-    aside = file.with_suffix(f".damaged-{time.time():.0f}")
+    aside = file.with_suffix(f"{DAMAGED}{time.time():.0f}")
     for end in ("-shm", "-wal", ""):
         with contextlib.suppress(FileNotFoundError):
             FilePath(f"{file}{end}").rename(f"{aside}{end}")
     return aside
+
+
+def set_aside(file: FilePath) -> FilePath | None:
+    """The latest database that was set aside and still lies beside this one."""
+    with contextlib.suppress(OSError):  # a disk that cannot be read is found by who writes to it
+        return max(file.parent.glob(f"{file.stem}{DAMAGED}*[0-9]"), default=None)
+    return None
 
 
 def connect(file: FilePath) -> sqlite3.Connection:

@@ -32,6 +32,7 @@ from gateway.storage.database import (
     lock_folder,
     newer,
     open_database,
+    set_aside,
 )
 from gateway.storage.salvage import SPARED, Rows, as_text, judged, mend
 from gateway.storage.values import text_of, value_from
@@ -64,6 +65,15 @@ class StateDatabase:
                 ) from error
             self._alone = is_alone(self._db)
             self._unlock = undo.pop_all()
+
+    def damage(self) -> str:
+        """What is to be told of a damaged database, as long as it lies here set aside."""
+        if not (aside := set_aside(self.file)):
+            return ""
+        return (
+            f"the database was damaged and is set aside as {aside}; the log of that time tells "
+            "what was kept of it; move that file away to end this warning"
+        )
 
     def close(self) -> None:
         """Closes the database; nothing may be asked of it afterwards."""

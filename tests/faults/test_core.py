@@ -41,7 +41,7 @@ async def test_a_disk_that_is_full_at_the_start(running: House) -> None:
 
 async def test_a_clock_that_jumps(running: House) -> None:
     async with running.others_answer():
-        for offset in ("+1h", "+0"):
+        for offset, told in (("+30d", "+2592"), ("+0", "-2592")):
             before = (await running.device("attic"))["last_seen"]
             running.move_clock(offset)
 
@@ -51,7 +51,8 @@ async def test_a_clock_that_jumps(running: House) -> None:
             await running.until(seen_anew, f"a reading with the new time {offset}")
             for prefix in ("attic", "weather", "node"):
                 assert (await running.device(prefix))["state"] == "online"
-        await running.is_well()
+            await running.logs(f"the clock jumped by {told}")
+            await running.is_well()
 
 
 async def test_a_database_that_is_damaged(running: House) -> None:
@@ -66,6 +67,9 @@ async def test_a_database_that_is_damaged(running: House) -> None:
     await running.start()
     for prefix in ("weather", "node", "attic"):
         await running.is_("online", prefix)
-    await running.is_well()
     await running.logs("is damaged")
-    assert list(database.parent.glob("state.damaged-*"))
+    async with running.others_answer():
+        aside = next(database.parent.glob("state.damaged-*[0-9]"))
+        await running.says("state", "degraded", f"set aside as {aside}")
+        aside.rename(running.folder / "moved away")
+        await running.is_well()

@@ -100,10 +100,13 @@ def test_a_damaged_file_is_set_aside_and_the_gateway_starts_anew(
     (tmp_path / "state.db").write_bytes(b"no database at all" * 500)
     state = StateDatabase(tmp_path)
     state.remember_device(device(STATION, "d1"), joined=False)
-    state.close()
     assert "set aside as" in caplog.text
     (aside,) = tmp_path.glob("state.damaged-*")
     assert aside.read_bytes().startswith(b"no database")
+    assert f"set aside as {aside}" in state.damage()
+    aside.unlink()
+    assert state.damage() == ""
+    state.close()
 
 
 def written(folder: FilePath) -> None:
