@@ -28,7 +28,7 @@ from gateway.events import (
     State,
 )
 from gateway.model import GATEWAY, DeviceId, Path, Value, printable
-from gateway.objects.own_objects import GATEWAY_OBJECT, device_object, gateway_object
+from gateway.objects.own_objects import GATEWAY_OBJECT, device_object, gateway_object, widen
 from gateway.objects.registry import Registry
 from gateway.overview import STATE, AdapterState, Condition, Overview
 from gateway.policy import MAX_NAME, Rules
@@ -55,6 +55,7 @@ class Hub:
         monotonic: Callable[[], float] = time.monotonic,
         clock_is_set: Callable[[], bool] = lambda: True,
     ) -> None:
+        widen(registry)
         self.registry = registry
         self.rules = rules
         self.memory = memory
@@ -226,6 +227,7 @@ class Hub:
 
     def redefine(self, registry: Registry) -> None:
         """Takes over new object definitions; values that they do not allow are withdrawn."""
+        widen(registry)
         if not self.registry.become(registry):
             return
         for device in self.store.devices():

@@ -190,6 +190,9 @@ def test_the_gateway_shows_each_device_in_its_object_25(bench: HubBench) -> None
         "/25/0/0": "urn:dev:mac:0024befffe804ff1",
         "/25/0/1": "weather",
         "/25/0/3": "</3303>;ver=1.1,</3303/0>",
+        "/25/0/26241": "online",
+        "/25/0/26242": "connected",
+        "/25/0/26243": int(bench.clock.wall()),
     }
     bench.hub.forget(STATION)
     assert not bench.north.resources(GATEWAY, Path(25))
@@ -327,7 +330,7 @@ def test_the_gateway_shows_all_of_many_devices(bench: HubBench) -> None:
     bench.hub.permit(60)
     for number in range(400):
         bench.south.seen(Sighting(DeviceId(f"lowpan:{number:016x}")))
-    assert len(bench.north.resources(GATEWAY, Path(25))) == 1_200
+    assert len(bench.north.resources(GATEWAY, Path(25))) == 2_400
 
 
 def test_a_name_that_cannot_be_kept_is_not_given(bench: HubBench) -> None:

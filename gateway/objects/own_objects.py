@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from gateway import __version__
 from gateway.events import Device, Resource
-from gateway.model import Path, Value, urn
-from gateway.objects.registry import Registry
+from gateway.model import Operations, Path, ResourceType, Value, urn
+from gateway.objects.registry import FIRST_PRIVATE, Registry, ResourceDefinition
 
 GATEWAY_OBJECT = 25
 """OMA LwM2M Gateway, version 2.0: one instance a bridged device (Gateway TS 1.1, 6)."""
+
+AVAILABILITY, REASON, SINCE = range(FIRST_PRIVATE, FIRST_PRIVATE + 3)
+"""What each instance says beyond OMA's object: the device's state, why it is so, since when."""
+
+_BEYOND = (
+    ResourceDefinition(AVAILABILITY, "Availability", Operations.READ, ResourceType.STRING),
+    ResourceDefinition(REASON, "Availability Reason", Operations.READ, ResourceType.STRING),
+    ResourceDefinition(SINCE, "Availability Since", Operations.READ, ResourceType.TIME),
+)
+
+
+def widen(registry: Registry) -> None:
+    """Adds what this gateway says beyond OMA's object 25 to a registry that has that."""
+    if known := registry.object(GATEWAY_OBJECT):
+        beyond = {definition.id: definition for definition in _BEYOND}
+        registry.add(replace(known, resources={**known.resources, **beyond}))
 
 
 def device_object() -> Mapping[Path, Value]:
@@ -27,12 +44,15 @@ def device_object() -> Mapping[Path, Value]:
 def gateway_object(
     number: int, device: Device, resources: Sequence[Resource], registry: Registry
 ) -> Mapping[Path, Value]:
-    """The /25 instance of a bridged device: its URN, its prefix, its objects."""
+    """The /25 instance of a bridged device: its URN, prefix, objects, and availability."""
     instance = Path(GATEWAY_OBJECT, number)
     return {
         Path(*instance, 0): urn(device.id),
         Path(*instance, 1): device.prefix,
         Path(*instance, 3): object_links([r.path for r in resources], registry),
+        Path(*instance, AVAILABILITY): device.availability.state.value,
+        Path(*instance, REASON): device.availability.reason,
+        Path(*instance, SINCE): int(device.availability.since),
     }
 
 

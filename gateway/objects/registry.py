@@ -18,6 +18,9 @@ from gateway.model import ObjLink, Operations, ResourceType, Value
 FIRST_REUSABLE = 2048
 """Resource ids from here on have one meaning in every object (LwM2M registry)."""
 
+FIRST_PRIVATE = 26_241
+"""Resource ids from here on mean what whoever uses them says, each in his own object (OMNA)."""
+
 OPERATIONS = {
     "": Operations.NONE,
     "R": Operations.READ,
@@ -112,7 +115,7 @@ class Registry:
         """Adds an object, or replaces the one of the same id."""
         self._objects[definition.id] = definition
         for resource in definition.resources.values():
-            if resource.id >= FIRST_REUSABLE:
+            if FIRST_REUSABLE <= resource.id < FIRST_PRIVATE:
                 self._reusable.setdefault(resource.id, resource)
 
     def become(self, other: Registry) -> bool:

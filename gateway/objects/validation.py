@@ -11,7 +11,13 @@ from gateway.errors import DecodeError, InvalidValue
 from gateway.formats import linkformat
 from gateway.formats.linkformat import Link
 from gateway.model import Operations, Path, Value, check_prefix, printable
-from gateway.objects.registry import FIRST_REUSABLE, Registry, ResourceDefinition, coerce
+from gateway.objects.registry import (
+    FIRST_PRIVATE,
+    FIRST_REUSABLE,
+    Registry,
+    ResourceDefinition,
+    coerce,
+)
 
 FIRST_NON_CORE = 1024
 """Below this the version that `ver` left out means depends on the release of LwM2M."""
@@ -143,7 +149,7 @@ def _ids(tree: Tree, registry: Registry) -> Iterator[Finding]:
         if version not in {None, definition.version} and len(path) < 3:
             text = f"version {printable(str(version))}: held against {definition.version}"
             yield Finding(tree.name(path.upto(1)), Kind.UNKNOWN_OBJECT, text)
-        if len(path) > 2 and path[2] not in definition.resources:
+        if len(path) > 2 and path[2] < FIRST_PRIVATE and path[2] not in definition.resources:
             text = f"{definition.name} {definition.version} has no resource {path[2]}"
             if path[2] >= FIRST_REUSABLE and (meant := registry.resource(path[0], path[2])):
                 text += f" ({meant.name})"

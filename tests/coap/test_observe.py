@@ -1,6 +1,7 @@
 """Observers: who is told what, with clients that speak datagrams."""
 
 import asyncio
+import json
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -10,10 +11,11 @@ import pytest
 from adapters.coap import formats, notifier
 from adapters.coap.datagram import Datagram, Type
 from adapters.coap.messages import Code, Option
+from gateway.events import Sighting
 from gateway.model import Path
 from tests.coap.conftest import Serve
 from tests.coap.peers import Peer, Served, accept, observe_number, option
-from tests.fakes import STATION, HubBench
+from tests.fakes import STATION, Clock, HubBench
 
 VALUE = "/weather/3303/0/5700"
 VALUE_PATH = Path(3303, 0, 5700)
@@ -136,6 +138,29 @@ async def test_an_object_tells_of_a_new_instance(home: HubBench, peer: Peer) -> 
     await peer.ask("/weather/3303", (Option.OBSERVE, b""), accept(110))
     say(home, 1.0, Path(3303, 7, 5700))
     assert b"7/5700" in (await peer.receive()).payload
+
+
+async def test_a_device_that_goes_is_told_with_the_reason_and_its_values_stay(
+    home: HubBench, clock: Clock, peer: Peer
+) -> None:
+    await peer.ask("/25/0", (Option.OBSERVE, b""), accept(110))
+    clock.advance(7)
+    say(home, 22.0)
+    home.south.seen(Sighting(STATION))
+    await quiet(peer)  # being seen is no news
+    clock.advance(7)
+    home.south.stopped("the radio is out")
+    told = await peer.receive()
+    said = {record["n"]: record for record in json.loads(told.payload)}
+    assert said["26241"]["vs"] == "offline"
+    assert said["26242"]["vs"] == "the radio is out"
+    assert said["26243"]["v"] == int(clock.wall())
+    peer.acknowledge(told)
+    await quiet(peer)
+    kept = await peer.ask(VALUE)
+    assert (kept.payload, option(kept, Option.MAX_AGE)) == (b"22", b"")
+    home.south.online(STATION, "connected")
+    assert b'"online"' in (await peer.receive()).payload
 
 
 async def test_two_observers_with_other_formats_get_their_own(

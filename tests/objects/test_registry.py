@@ -94,6 +94,14 @@ def test_every_definition_is_consistent() -> None:
                 assert (entry.name, entry.type) == (other.name, other.type)
 
 
+def test_a_private_resource_is_of_its_object_alone() -> None:
+    registry = Registry.builtin()
+    mine = {26241: ResourceDefinition(26241, "Mine", R, ResourceType.STRING)}
+    registry.add(ObjectDefinition(33000, "Mine", "urn:oma:lwm2m:x:33000", "1.0", False, mine))
+    assert registry.resource(33000, 26241) == mine[26241]
+    assert registry.resource(3303, 26241) is None
+
+
 def test_a_later_definition_replaces_the_object_but_no_reusable_meaning() -> None:
     registry = Registry.builtin()
     mine = {5700: ResourceDefinition(5700, "Mine", R, ResourceType.STRING)}

@@ -63,6 +63,10 @@ def test_values_and_paths_are_held_against_the_definition(
     assert first
 
 
+def test_what_stands_in_the_private_range_is_no_deviation() -> None:
+    assert told(tree(FINE | {"/3303/0/26241": "anything"}, probes=REBOOT)) == []
+
+
 @pytest.mark.parametrize(
     ("probes", "finding"),
     [

@@ -47,6 +47,7 @@ async def test_the_directory_leads_to_what_the_gateway_says_of_itself(
         assert field(stored["3/0"], "0") == "Border Gateway"
         assert field(stored["7/0"], "3") == "20"
         assert field(stored["25/0"], "0") == "urn:dev:mac:0024befffe804ff1"
+        assert field(stored["25/0"], "26241") is None  # that is the device's own status
         assert field(stored["status"], "online") == "true"
         assert field(stored["meta"], "model") == "border-gateway"
         assert field(stored["meta"], "objects") == "</3/0>,</4/0>,</7/0>,</25>"
