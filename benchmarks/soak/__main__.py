@@ -26,6 +26,9 @@ AT_REST_S = 180.0
 
 START_S = 60.0
 SETTLE_S = 3.0
+MAX_MB = 100.0
+"""Memory of the daemon with 1,000 devices of eight resources, its clients attached."""
+
 FEW = 25
 """Tasks that come and go: those of requests under way, of adapters that were failing at first."""
 
@@ -44,8 +47,8 @@ LINE_LIFE_S = 45.0
 Found = TypeVar("Found")
 
 
-async def main(plan: Plan, settings: str) -> bool:
-    """Runs it all and prints what was seen; True if nothing was lost, leaked or stuck."""
+async def main(plan: Plan, settings: str, log: Path) -> bool:
+    """Runs it all and prints what was seen; True if nothing is lost, leaked, stuck or too large."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         accounts = {"gateway": "gateway-pw", "reader": "reader-pw"}
@@ -88,11 +91,13 @@ roles = {{ "reader@localhost" = "reader" }}
         tasks.append(await page.tasks())
         if tasks[1] > tasks[0] + FEW:
             wrong.append(f"{tasks[1] - tasks[0]} tasks more than in the beginning")
+        if (highest := max(mb for _, mb in memory)) > MAX_MB:
+            wrong.append(f"{highest:.1f} MB of memory, which should be {MAX_MB:g} at most")
         _print(plan, under, memory, answers, wrong)
         _print_clients(observers, reader, page, tasks)
         if wrong:
-            Path("soak.log").write_text(under.log(), "utf-8")
-            print("the daemon's log is kept as soak.log")
+            log.write_text(under.log(), "utf-8")
+            print(f"the daemon's log is kept as {log}")
         return not wrong
 
 
@@ -173,7 +178,7 @@ def _print(
         "CoAP answers": ", ".join(f"{k} {v:.4g}" for k, v in answers.items()) + " (ms)",
         "memory first, highest, last": f"{memory[0][1]:.1f}, {highest:.1f}, {memory[-1][1]:.1f} MB",
         "its slope in the second half": f"{_slope(memory):+.1f} MB/h",
-        "values that differ at rest": str(len(wrong)),
+        "what is wrong in the end": str(len(wrong)),
     }
     for name, value in rows.items():
         print(f"{name:38} {value}")
@@ -198,8 +203,9 @@ if __name__ == "__main__":
     parser.add_argument("--devices", type=int, default=1000)
     parser.add_argument("--changes", type=float, default=200.0)
     parser.add_argument("--memory", action="store_true", help="the XMPP server writes no files")
+    parser.add_argument("--log", type=Path, default=Path("soak.log"), help="kept if it fails")
     given = parser.parse_args()
     until = time.time() + given.seconds
     settings = SETTINGS + IN_MEMORY * given.memory
     agreed = Plan(given.devices, given.changes, given.seconds, until, life_s=given.seconds / 4)
-    sys.exit(0 if asyncio.run(main(agreed, settings)) else 1)
+    sys.exit(0 if asyncio.run(main(agreed, settings, given.log)) else 1)
