@@ -165,7 +165,8 @@ class Hub:
         self.admission.permit(duration_s)
 
     def forget(self, device: DeviceId) -> None:
-        """Removes a device for good; it may join again later. One not bridged now frees its prefix.
+        """Removes a device for good; it may join again later. Its prefix may be configured for
+        another one then, but is given to no other by itself.
 
         NotFound, or StateError if it cannot be forgotten on disk: then nothing is changed.
         """

@@ -171,7 +171,10 @@ def name(socket_file: FilePath, target: str, name: str, as_json: bool) -> None:
 @json_option
 @click.pass_obj
 def forget(socket_file: FilePath, target: str, as_json: bool) -> None:
-    """Remove a device, its prefix and its values for good, also one that is listed no more."""
+    """Remove a device and its values for good, also one that is listed no more.
+
+    If it joins again it has its number, as in d7, again; no other device ever gets that.
+    """
     answer = ask(socket_file, {"do": "forget", "target": target})
     again = "; it is listed, and joins anew when it is seen" if answer.get("listed") else ""
     say(answer, f"{answer['forgotten']} is forgotten{again}", as_json=as_json)

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, count
 from typing import Protocol
 
 from gateway.errors import StateError
 from gateway.events import Availability, Device, Resource, Sighting, State
-from gateway.model import GATEWAY, DeviceId
+from gateway.model import GATEWAY, MAX_ID, DeviceId
 from gateway.policy import Rules
 
 log = logging.getLogger(__name__)
+
+NUMBERS = 0
+"""The object under which prefixes' numbers stand among the gateway's own instances, and so in every
+backup and spare: Security, which the gateway does not have.
+"""
 
 _NOWHERE = Availability(State.UNKNOWN, "", 0.0)
 
@@ -27,7 +34,7 @@ class Memory(Protocol):
         """Keeps which instance number a device's `key` has."""
 
     def forget_device(self, device: DeviceId) -> None:
-        """Drops everything about a device."""
+        """Drops everything about a device; the gateway's own instances stay."""
 
     def recall(self, adapter: str, key: str) -> bytes | None:
         """What an adapter has remembered under a key."""
@@ -82,8 +89,12 @@ class Identities:
         prefix was changed in the configuration comes with the new one, where nobody has that.
         """
         admitted: list[Remembered] = []
-        for known in remembered:
-            self._instances[known.device] = dict(known.instances)
+        everybody = list(remembered)
+        self._instances = {known.device: dict(known.instances) for known in everybody}
+        numbered = self._numbers()
+        for known in everybody:
+            if known.device not in numbered:  # given by an older version, or lost with a bad disk
+                self._claim(known.device, known.prefix)
             if known.joined:
                 self._joined.add(known.device)
             if self.is_admitted(known.device, known.adapter, rules):
@@ -96,19 +107,22 @@ class Identities:
         """Keeps a device for ever; gives what was kept of it before. StateError if it cannot."""
         joined = joined or device.id in self._joined
         self._memory.remember_device(device, joined=joined)
+        self._claim(device.id, device.prefix)
         if joined:
             self._joined.add(device.id)
         return self._dormant.pop(device.id, None)
 
     def forget(self, device: DeviceId) -> None:
-        """Drops everything about a device."""
+        """Drops everything about a device, except that the number of its prefix is taken."""
         self._memory.forget_device(device)
         self._dormant.pop(device, None)
         self._instances.pop(device, None)
         self._joined.discard(device)
 
     def prefix(self, device: DeviceId, rules: Rules, taken: Iterable[str]) -> str:
-        """The prefix of a device that joins: its earlier one, the configured one, or a new one."""
+        """The prefix of a device that joins: its earlier one, the configured one, or a new one,
+        whose number no other device ever had.
+        """
         if known := self._dormant.get(device):
             return known.prefix
         owned = {*taken, *(known.prefix for known in self._dormant.values())}
@@ -116,10 +130,28 @@ class Identities:
         if wanted is not None and wanted not in owned:
             return wanted
         reserved = owned | {rule.prefix for rule in rules.devices.values() if rule.prefix}
-        number = next(n for n in range(1, len(reserved) + 2) if f"d{n}" not in reserved)
+        numbers = self._numbers()
+        taken_numbers = set(numbers.values())
+        own = [numbers[device]] if device in numbers else []  # of before it was forgotten
+        unused = (n for n in count(1) if n not in taken_numbers)
+        number = next(n for n in chain(own, unused) if f"d{n}" not in reserved)
         if wanted is not None:
             log.error("%s: prefix %s is taken; it is /d%d instead", device, wanted, number)
         return f"d{number}"
+
+    def _numbers(self) -> Mapping[str, int]:
+        """The numbers that prefixes ever had, most of them by the device that had it."""
+        own = self._instances.get(GATEWAY, {})
+        return {key: number for (object_id, key), number in own.items() if object_id == NUMBERS}
+
+    def _claim(self, device: DeviceId, prefix: str) -> None:
+        """Has the number of a prefix such as d7 be the device's for ever."""
+        number = int(prefix[1:]) if re.fullmatch(r"d[1-9]\d{0,4}", prefix) else 0
+        if not 0 < number <= MAX_ID:
+            return
+        numbers = self._numbers()
+        if number not in numbers.values():
+            self.instance(GATEWAY, NUMBERS, prefix if device in numbers else device, number)
 
     def is_admitted(self, device: DeviceId, adapter: str, rules: Rules) -> bool:
         """Whether the device is listed, or has joined for good and is not blocked."""

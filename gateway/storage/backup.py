@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 
 from gateway.errors import StateError
+from gateway.model import GATEWAY
 from gateway.storage.database import BACKED_UP, FILE_NAME, MIGRATIONS, lock_folder
 
 _BESIDE = ("", "-wal", "-shm")
@@ -81,7 +82,9 @@ def _check(db: sqlite3.Connection, file: FilePath) -> None:
 
 
 def _keep_counters(db: sqlite3.Connection, current: FilePath) -> bool:
-    """Whether what adapters remember could be taken from the present database."""
+    """Whether what adapters remember could be taken from the present database; and so, where
+    they can be read, the numbers that the gateway has given.
+    """
     if not current.exists():
         return False
     try:
@@ -93,6 +96,12 @@ def _keep_counters(db: sqlite3.Connection, current: FilePath) -> bool:
             )
     except sqlite3.Error:  # damaged: the very reason to restore
         return False
+    with contextlib.suppress(sqlite3.Error), db:
+        db.execute(
+            "INSERT OR IGNORE INTO instance (device, object, key, number) "
+            "SELECT device, object, key, number FROM present.instance WHERE device = ?",
+            (GATEWAY,),
+        )
     return True
 
 

@@ -1,4 +1,4 @@
-"""Prefixes and instance numbers: assigned once, kept for ever, given back only by `forget`."""
+"""Prefixes and instance numbers: assigned once, kept for ever, and no other device's ever."""
 
 from dataclasses import replace
 
@@ -7,11 +7,12 @@ import pytest
 from gateway.devices.identities import Remembered
 from gateway.errors import NotFound, StateError
 from gateway.events import Resource, Sighting
-from gateway.model import Path
+from gateway.model import DeviceId, Path
 from gateway.policy import DeviceRule, Rules
 from tests.fakes import METER, REMEMBERED, STATION, Clock, HubBench, restarted
 
 TEMPERATURE = Path(3303, 0, 5700)
+OTHERS = DeviceId("ble:00-24-be-80-4f-f3")
 OTHER = Remembered(METER, "d2", "", "ble", True, None, {}, [])
 
 
@@ -33,6 +34,32 @@ def test_an_instance_number_is_the_preferred_one_or_the_next_free_and_never_move
     assert bench.south.instance(STATION, 3301, "id1#2", 1) == 2
     assert bench.south.instance(STATION, 3301, "id1", 0) == 1
     assert bench.memory.instances[STATION, 3301, "id1#2"] == 2
+
+
+def test_a_number_is_never_given_to_another_device_and_who_comes_back_has_its_own(
+    bench: HubBench,
+) -> None:
+    bench.join(STATION)
+    bench.hub.forget(STATION)
+    bench.join(METER)
+    bench.join(STATION)
+    assert [(d.id, d.prefix) for d in bench.north.devices()[1:]] == [(METER, "d2"), (STATION, "d1")]
+
+
+def test_a_number_that_the_configuration_gave_is_given_to_no_other_either(bench: HubBench) -> None:
+    bench.join(METER, prefix="d1")
+    bench.hub.forget(METER)
+    bench.rules()
+    bench.join(STATION)
+    bench.hub.forget(STATION)
+    bench.rules(meter=DeviceRule(listed=True, prefix="d2"))  # but the operator may
+    bench.join(METER)
+    bench.join(STATION)
+    bench.hub.forget(STATION)
+    bench.rules()
+    bench.join(OTHERS)
+    prefixes = [(d.id, d.prefix) for d in bench.north.devices()[1:]]
+    assert prefixes == [(METER, "d2"), (OTHERS, "d4")]
 
 
 def test_a_prefix_changed_in_the_configuration_is_taken_at_the_next_start(clock: Clock) -> None:

@@ -11,9 +11,11 @@ from pathlib import Path as FilePath
 
 import pytest
 
+from gateway.devices.identities import Identities
 from gateway.errors import GatewayError, StateError
 from gateway.events import Availability, Device, State
 from gateway.model import DeviceId
+from gateway.policy import Rules
 from gateway.storage import private_file
 from gateway.storage.backup import restore
 from gateway.storage.database import MIGRATIONS
@@ -122,6 +124,36 @@ def test_the_previous_database_is_kept_aside_and_counters_never_run_twice(
     assert state.recall("lowpan", "frame-counter") == b"2"
     state.close()
     assert not list(folder.glob("*restoring*"))
+
+
+def joined(folder: FilePath, device: DeviceId, *, forget: bool = False) -> str:
+    """The prefix that a device gets in a life of the gateway, at whose end it may be forgotten."""
+    state = StateDatabase(folder)
+    identities = Identities(state)
+    taken = [known.prefix for known in identities.restore(state.load(), Rules())]
+    prefix = identities.prefix(device, Rules(), taken)
+    identities.keep(Device(device, prefix, "", "ble", Availability(State.UNKNOWN, "", 0.0)))
+    if forget:
+        identities.forget(device)
+    state.spare()
+    state.close()
+    return prefix
+
+
+@pytest.mark.parametrize("meanwhile", ["restart", "older backup", "lost database"])
+def test_the_number_of_a_forgotten_device_is_given_to_no_other(
+    tmp_path: FilePath, meanwhile: str
+) -> None:
+    folder, file = tmp_path / "state", tmp_path / "backup"
+    file.write_bytes(filled(folder))
+    assert joined(folder, METER, forget=True) == "d2"
+    match meanwhile:
+        case "older backup":
+            restore(file, folder)
+        case "lost database":
+            (folder / "state.db").unlink()
+    assert joined(folder, DeviceId("ble:00-24-be-80-4f-f3")) == "d3"
+    assert joined(folder, METER) == "d2"
 
 
 def test_a_damaged_database_is_replaced(tmp_path: FilePath) -> None:
