@@ -63,6 +63,11 @@ class Attributes:
         """These without what compares one resource's values."""
         return replace(self, gt=None, lt=None, st=None, band=None, edge=None)
 
+    @property
+    def conditional(self) -> bool:
+        """Whether they say when to notify, and not only how."""
+        return replace(self, con=None, hqmax=None) != NONE
+
     def parameters(self) -> Iterator[tuple[str, str]]:
         """What is set, as a Discover shows it: names and values of link parameters."""
         return ((name, to_text(value)) for name, value in self._set())

@@ -229,10 +229,7 @@ class Front:
                 request = narrow
                 response = replace(self._server.read(request), echo=self._challenge(peer).echo)
             room -= _size(message, response) + OBSERVE_OCTETS
-        confirmable = message.type is Type.CON
-        return self.notifier.observe(
-            request, response, message.token, peer, confirmable=confirmable, credit=room
-        )
+        return self.notifier.observe(request, response, message.token, peer, credit=room)
 
     def _answer(self, message: Datagram, response: Response, peer: Peer) -> None:
         if not datagram.unwanted(message.options, response.code):

@@ -14,7 +14,7 @@ from functools import partial
 from itertools import count
 
 from adapters.coap import datagram
-from adapters.coap.attributes import NONE, Attributes
+from adapters.coap.attributes import Attributes
 from adapters.coap.conditions import Compared, Conditions
 from adapters.coap.messages import Code, Format, Peer, Request, Response
 from adapters.coap.observe import Observed, Observer, Observers
@@ -83,7 +83,6 @@ class Notifier:
         token: bytes,
         peer: Peer,
         *,
-        confirmable: bool,
         credit: float = math.inf,
     ) -> Response:
         """Begins or ends the observation that a request asks for; `response` is its answer.
@@ -108,7 +107,7 @@ class Notifier:
             request,
             response.format,
             targets,
-            confirmable=confirmable,
+            confirmable=bool(rule.con),
             now=now,
             conditions=self._conditions(rule, targets, now),
             credit=credit,
@@ -133,7 +132,8 @@ class Notifier:
 
     def _change(self, observer: Observer, rule: Attributes, now: float) -> None:
         ripe = False
-        if rule == NONE:
+        observer.confirmable = bool(rule.con)
+        if not rule.conditional:
             ripe = bool(observer.conditions and observer.conditions.change(rule, now))
             observer.conditions = None
         elif observer.conditions is None:
@@ -148,7 +148,7 @@ class Notifier:
     def _conditions(
         self, rule: Attributes, targets: Sequence[Observed], now: float
     ) -> Conditions | None:
-        return None if rule == NONE else Conditions(rule, self._value(targets), now)
+        return Conditions(rule, self._value(targets), now) if rule.conditional else None
 
     def _value(self, targets: Sequence[Observed]) -> Compared:
         """What conditions compare: nothing, one value or all values of what is there."""

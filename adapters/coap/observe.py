@@ -52,9 +52,9 @@ class Observer:
     """One observation, in a format that stays (RFC 7641 4.2).
 
     `request` names no peer, since all who ask the same have one. Without `conditions`, every
-    change is told, confirmably if it was asked so. `datagram` is the notification that awaits its
-    acknowledgement, `deadline` when that is overdue. `credit` is how many octets may be sent to it
-    until its first acknowledgement shows that it is there.
+    change is told. `datagram` is the notification that awaits its acknowledgement, `deadline` when
+    that is overdue. `credit` is how many octets may be sent to it until its first acknowledgement
+    shows that it is there.
     """
 
     endpoint: Endpoint
@@ -235,11 +235,12 @@ class Observers:
         endpoint = observer.endpoint
         self._by_mid.pop((endpoint.peer, observer.mid), None)
         endpoint.mid = mid = (endpoint.mid + 1) & LOWER_HALF
-        confirmable = observer.confirmable
-        if observer.conditions:
-            confirmable = bool(observer.conditions.rule.con)
-        confirmable = confirmable or not observer.registered or observer.credit < math.inf
-        confirmable = confirmable or now - observer.confirmed_at >= CONFIRM_NON_S
+        confirmable = (
+            observer.confirmable
+            or not observer.registered
+            or observer.credit < math.inf
+            or now - observer.confirmed_at >= CONFIRM_NON_S
+        )
         kind = Type.CON if confirmable else Type.NON
         if confirmable and not observer.awaiting:
             observer.tries = 0

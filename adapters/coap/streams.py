@@ -198,9 +198,7 @@ class Stream:
         at_once = request.code == Code.GET and not history.asked(request)
         if at_once or (request.code == Code.FETCH and not request.block1):
             response = self._streams.server.read(request)
-            response = self._streams.notifier.observe(
-                request, response, message.token, self.peer, confirmable=False
-            )
+            response = self._streams.notifier.observe(request, response, message.token, self.peer)
             self._answer(message, response)
         elif self._commands >= MAX_COMMANDS:
             self._answer(message, refused(Busy(f"{MAX_COMMANDS} commands are under way")))

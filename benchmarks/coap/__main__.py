@@ -60,7 +60,7 @@ def cases(plan: Plan, server: Server) -> Iterator[Case]:
     for confirmable in (True, False):
         for observers in plan.observers:
             key = ("observe", "CON" if confirmable else "NON", observers)
-            measure = _observe(plan, observers, confirmable=confirmable)
+            measure = _observe(plan, observers, confirmable=confirmable, ours=server is OURS)
             yield Case(key, DEVICES if server is OURS else 1, measure, confirmable)
     resources = DEVICES if server is OURS else 1
     yield Case(("conditional", CONDITIONAL, DUE), resources, _conditional(plan, server), False)
@@ -82,10 +82,10 @@ def _conditional(plan: Plan, server: Server) -> Measure:
     return measure
 
 
-def _observe(plan: Plan, observers: int, *, confirmable: bool) -> Measure:
+def _observe(plan: Plan, observers: int, *, confirmable: bool, ours: bool) -> Measure:
     def measure(load: Load, to: Running) -> Figures:
         counts = (observers, plan.changes, plan.timeout_s)
-        return _checked(load.observe(to, *counts, confirmable=confirmable))
+        return _checked(load.observe(to, *counts, confirmable=confirmable, ours=ours))
 
     return measure
 

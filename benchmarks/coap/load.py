@@ -13,6 +13,9 @@ from benchmarks.coap.servers import HERE, LOAD_CPU, SWITCH, VALUE, CannotRun, Ru
 Figures = dict[str, Any]
 """One line of the load generator; see load.c."""
 
+CONFIRMED = "con=1"
+"""What an observer asks who wants to acknowledge each notification."""
+
 WANTED, UNWANTED = "pmax=86400", "pmin=86400"
 """Conditions of who is to be told a change at once, and of who is not to be told today."""
 
@@ -47,10 +50,21 @@ class Load:
         return self._run("get", to.port, to.pid, path, paths, clients, duration_s, polling)
 
     def observe(
-        self, to: Running, observers: int, changes: int, timeout_s: float, *, confirmable: bool
+        self,
+        to: Running,
+        observers: int,
+        changes: int,
+        timeout_s: float,
+        *,
+        confirmable: bool,
+        ours: bool,
     ) -> Figures:
-        """Changes the switch and waits until all observers have seen it, a few times."""
-        how = (observers, changes, timeout_s, int(confirmable), observers, "-", "-")
+        """Changes the switch and waits until all observers have seen it, a few times.
+
+        Our server is asked for confirmable notifications, the others are started so.
+        """
+        query = CONFIRMED if ours and confirmable else "-"
+        how = (observers, changes, timeout_s, int(confirmable), observers, query, "-")
         return self._run("observe", to.port, to.pid, SWITCH, *how)
 
     def conditional(

@@ -51,7 +51,7 @@ class Observers:
             await context.shutdown()
 
     async def _watch(self, context: aiocoap.Context, number: int) -> None:
-        uri = f"coap://127.0.0.1:{self._port}/s{number}/{OBSERVED}"
+        uri = f"coap://127.0.0.1:{self._port}/s{number}/{OBSERVED}?con=1"
         while True:
             request = context.request(aiocoap.Message(code=aiocoap.GET, uri=uri, observe=0))
             self.registered += 1

@@ -91,9 +91,12 @@ class Peer:
         options = sorted([*segments, *more], key=lambda option: option[0])
         return encode(Datagram(kind, code, self.mid, token, tuple(options), payload))
 
-    async def observe(self, path: str, token: bytes = b"\xaa", kind: Type = Type.CON) -> Datagram:
+    async def observe(
+        self, path: str, token: bytes = b"\xaa", kind: Type = Type.CON, query: bytes = b""
+    ) -> Datagram:
         """Registers and gives the first answer."""
-        return await self.ask(path, (Option.OBSERVE, b""), token=token, kind=kind)
+        asked = [(int(Option.URI_QUERY), query)] if query else []
+        return await self.ask(path, (Option.OBSERVE, b""), *asked, token=token, kind=kind)
 
     def acknowledge(self, message: Datagram) -> None:
         self.send(encode(Datagram(Type.ACK, 0, message.mid, b"")))

@@ -26,7 +26,7 @@ def gateway() -> Iterator[Running]:
 def test_every_measurement_is_taken_and_shown(load: Load, gateway: Running) -> None:
     load.fill(OURS, gateway, 2)
     get = load.get(gateway, 2, 4, 0.1)
-    told = load.observe(gateway, 3, 2, 5.0, confirmable=True)
+    told = load.observe(gateway, 3, 2, 5.0, confirmable=True, ours=True)
     some = load.conditional(gateway, 5, 2, 2, 5.0, ours=True)
     links = load.download(gateway, 0.1)
     assert (get["errors"], get["lost"]) == (0, 0)

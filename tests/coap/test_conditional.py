@@ -131,14 +131,24 @@ async def test_a_value_is_not_called_fresh_beyond_pmax(peer: Peer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("con", "kind"), [("", Type.NON), ("&con=0", Type.NON), ("&con=1", Type.CON)]
+    ("asked", "kind"),
+    [
+        ("gt=25", Type.NON),
+        ("gt=25&con=0", Type.NON),
+        ("gt=25&con=1", Type.CON),
+        ("con=1", Type.CON),
+        ("c.con=1", Type.CON),
+    ],
 )
 async def test_notifications_are_confirmable_if_the_query_says_so(
-    home: HubBench, peer: Peer, con: str, kind: Type
+    home: HubBench, peer: Peer, asked: str, kind: Type
 ) -> None:
-    await observe(peer, VALUE, f"gt=25{con}")
-    say(home, 26.0)
-    assert (await peer.receive()).type is kind
+    await observe(peer, VALUE, asked)
+    for value in (26.0, 20.0):
+        say(home, value)
+        told = await peer.receive()
+        assert told.type is kind
+        peer.acknowledge(told)
 
 
 async def test_what_comes_before_an_acknowledgement_is_told_after_it_if_it_matters(
@@ -337,6 +347,19 @@ async def test_what_is_attached_later_holds_at_once_and_can_be_taken_back(
     assert await attach(served, "/weather/3303/0", "pmin") == Code.CHANGED
     assert (await peer.receive()).payload == b"23"
     assert await told(home, peer, [24, 25]) == [24, 25]
+
+
+async def test_notifications_become_confirmable_when_that_is_attached(
+    home: HubBench, served: Served
+) -> None:
+    peer = served.peer()
+    await observe(peer, VALUE)
+    for value, con, kind in ((22.0, "con=1", Type.CON), (23.0, "con", Type.NON)):
+        assert await attach(served, "/weather/3303", con) == Code.CHANGED
+        say(home, value)
+        told = await peer.receive()
+        assert (told.type, told.payload) == (kind, str(int(value)).encode())
+        peer.acknowledge(told)
 
 
 async def test_thresholds_attached_to_an_array_are_for_its_instances(

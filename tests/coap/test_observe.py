@@ -47,7 +47,7 @@ async def settle() -> None:
 async def test_an_observer_gets_each_change_once_with_rising_numbers(
     home: HubBench, peer: Peer
 ) -> None:
-    first = await peer.observe(VALUE)
+    first = await peer.observe(VALUE, query=b"con=1")
     assert (first.type, first.code, first.payload) == (Type.ACK, Code.CONTENT, b"21.5")
     numbers = [observe_number(first)]
     for value in (22.0, 22.5):
@@ -68,7 +68,7 @@ async def test_an_observer_gets_each_change_once_with_rising_numbers(
 async def test_an_observer_that_is_slow_gets_the_newest_value_only(
     home: HubBench, peer: Peer
 ) -> None:
-    await peer.observe(VALUE)
+    await peer.observe(VALUE, query=b"con=1")
     say(home, 22.0)
     told = await peer.receive()
     for value in (23.0, 24.0, 25.0):
@@ -82,18 +82,20 @@ async def test_an_observer_that_is_slow_gets_the_newest_value_only(
     await quiet(peer)
 
 
-async def test_who_asks_non_confirmably_is_told_non_confirmably(home: HubBench, peer: Peer) -> None:
-    first = await peer.observe(VALUE, kind=Type.NON)
-    assert first.type is Type.NON
+@pytest.mark.parametrize("kind", [Type.CON, Type.NON])
+async def test_who_does_not_ask_for_more_is_told_each_change_non_confirmably(
+    home: HubBench, peer: Peer, kind: Type
+) -> None:
+    await peer.observe(VALUE, kind=kind)
     for value in (22.0, 22.5):
         say(home, value)
         told = await peer.receive()
         assert (told.type, told.payload) == (Type.NON, str(value).removesuffix(".0").encode())
 
 
-@pytest.mark.parametrize("kind", [Type.CON, Type.NON])
-async def test_a_reset_ends_the_observation(home: HubBench, peer: Peer, kind: Type) -> None:
-    await peer.observe(VALUE, kind=kind)
+@pytest.mark.parametrize("con", [b"con=0", b"con=1"])
+async def test_a_reset_ends_the_observation(home: HubBench, peer: Peer, con: bytes) -> None:
+    await peer.observe(VALUE, query=con)
     say(home, 22.0)
     peer.reset(await peer.receive())
     await quiet(peer)
@@ -276,13 +278,15 @@ async def test_a_long_body_is_written_once_for_all_who_observe_it_and_each_fetch
 ) -> None:
     peers = [served.peer() for _ in range(30)]
     for peer in peers:
-        assert option(await peer.observe("/weather/3303"), Option.BLOCK2) == b"\x0e"
+        first = await peer.observe("/weather/3303", query=b"con=1")
+        assert option(first, Option.BLOCK2) == b"\x0e"
     written.clear()
     say(home, 22.0)
     etags = {option(await peer.receive(), Option.ETAG) for peer in peers}
     assert written == [101]
     say(home, 23.0)  # what is fetched stays what was told
-    rest = [await peer.ask("/weather/3303", (Option.BLOCK2, b"\x16")) for peer in peers]
+    wanted = (Option.URI_QUERY, b"con=1"), (Option.BLOCK2, b"\x16")
+    rest = [await peer.ask("/weather/3303", *wanted) for peer in peers]
     assert {option(answer, Option.ETAG) for answer in rest} == etags
 
 

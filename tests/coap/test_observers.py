@@ -291,12 +291,12 @@ def test_conditions_are_looked_at_when_their_time_has_come(observers: Observers)
     assert observers.due(2_000) == []
 
 
-@pytest.mark.parametrize("con", [None, False, True])
-def test_an_observer_with_conditions_is_told_confirmably_only_where_they_say_so(
-    observers: Observers, con: bool | None
+@pytest.mark.parametrize("confirmable", [False, True])
+def test_an_observer_with_conditions_is_told_as_it_asked_and_confirmably_once_a_day(
+    observers: Observers, confirmable: bool
 ) -> None:
-    observer = register(observers)
-    observer.conditions = Conditions(Attributes(pmin=1, con=con), 21.5, 0)
-    assert tell(observers, observer, 1)[0] is (Type.CON if con else Type.NON)
+    observer = register(observers, confirmable=confirmable)
+    observer.conditions = Conditions(Attributes(pmin=1), 21.5, 0)
+    assert tell(observers, observer, 1)[0] is (Type.CON if confirmable else Type.NON)
     observers.acknowledged(ANN, observer.mid, 1)
     assert tell(observers, observer, CONFIRM_QUIET_S)[0] is Type.CON
