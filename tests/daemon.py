@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path as FilePath
 from typing import Any
 
+from gateway.formats.text import to_text
 from tests.deadlines import DEADLINE_S
 
 CORE = """
@@ -82,7 +83,8 @@ class Daemon:
     def value(self, target: str) -> Any:
         """What one resource holds, as text; None if there is none."""
         answer = self.ask({"do": "get", "target": target})
-        return answer and answer[0]["value"]
+        value = answer and answer[0]["value"]
+        return None if value is None else to_text(value)
 
     def until(self, condition: Any) -> Any:
         deadline = time.monotonic() + DEADLINE_S

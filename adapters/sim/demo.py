@@ -25,6 +25,7 @@ from adapters.sim.mesh_demo import demo_mesh
 from adapters.sim.port import free_port
 from adapters.sim.prosody import ThrowawayProsody
 from gateway.errors import AdapterError
+from gateway.formats.text import to_words
 
 _INFORMATIVE = b" INFO    "
 
@@ -163,8 +164,8 @@ async def _show(folder: Path, devices: Sequence[Listed], lines: str) -> None:
     async for line in _answers(control, {"do": "watch", "target": None}):
         if "device" in line:
             click.echo(f"{line['device']['prefix']} is {line['device']['state']}")
-        elif "path" in line:
-            click.echo(f"{line['path']} = {line['value']}  ({line['name']})")
+        elif line.get("value") is not None:
+            click.echo(f"{line['path']} = {to_words(line['value'])}  ({line['name']})")
 
 
 async def _until_bridged(control: Path, device: Listed) -> None:

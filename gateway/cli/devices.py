@@ -13,7 +13,17 @@ import click
 
 from gateway.cli.completion import device
 from gateway.cli.options import TakesNegatives, json_option
-from gateway.cli.show import NO_TERMINAL, ago, clean, say, table, terminal, value_of, with_unit
+from gateway.cli.show import (
+    NO_TERMINAL,
+    ago,
+    bare_value_of,
+    clean,
+    say,
+    table,
+    terminal,
+    value_of,
+    with_unit,
+)
 from gateway.client import ask
 from gateway.formats.durations import parse_duration
 
@@ -70,7 +80,7 @@ def _show_all(answer: _Row, lines: int) -> None:
                 ago(d["last_seen"]),
                 with_unit(d["battery_percent"], "%"),
                 with_unit(d["rssi_dbm"], "dBm"),
-                with_unit(d["main"]["value"], d["main"]["unit"]) if d["main"] else "",
+                with_unit(bare_value_of(d["main"]), d["main"]["unit"]) if d["main"] else "",
                 d["reason"],
             )
             for d in found[:room]

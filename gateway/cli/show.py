@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from gateway.formats.text import to_words
 from gateway.model import printable
 
 WIDEST_CELL = 24
@@ -56,11 +57,16 @@ def with_unit(value: int | float | str | None, unit: str) -> str:
     return "" if value is None else f"{value} {unit}".rstrip()
 
 
+def bare_value_of(resource: Mapping[str, Any]) -> str:
+    """A resource's value for people, without its unit; nothing where it cannot be read."""
+    return "" if resource["value"] is None else to_words(resource["value"])
+
+
 def value_of(resource: Mapping[str, Any]) -> str:
     """A resource's value for people, with its unit; a dash where it cannot be read."""
     if resource["value"] is None:
         return "-"
-    shown = with_unit(resource["value"], resource["unit"])
+    shown = with_unit(bare_value_of(resource), resource["unit"])
     marks = {"restored": "from before the restart", "untimed": "measured before the clock was set"}
     told = ", ".join(text for mark, text in marks.items() if resource[mark])
     return f"{shown} ({told})" if told else shown

@@ -13,7 +13,7 @@ import click
 
 from gateway.cli.completion import target as paths
 from gateway.cli.options import TakesNegatives, json_option
-from gateway.cli.show import clean, say, table, value_of
+from gateway.cli.show import bare_value_of, clean, say, table, value_of
 from gateway.client import HungUp, NotRunning, ask, talk
 
 _SLASHES_OF_A_RESOURCE = 3  # weather/3303/0/5700
@@ -32,7 +32,7 @@ def get(socket_file: FilePath, target: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(answer, indent=2))
     elif len(answer) == 1 and target.count("/") >= _SLASHES_OF_A_RESOURCE:
-        click.echo(clean(answer[0]["value"] or ""))
+        click.echo(clean(bare_value_of(answer[0])))
     else:
         rows = [(r["path"], r["name"], value_of(r)) for r in answer]
         table(("PATH", "NAME", "VALUE"), rows, droppable=("NAME",))

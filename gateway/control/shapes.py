@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from gateway.devices.strangers import Stranger
 from gateway.devices.summary import summary, unit_of, units_of
 from gateway.events import Device, Resource
-from gateway.formats.text import to_text
+from gateway.formats.text import to_plain
 from gateway.hub import Hub
 from gateway.overview import AdapterState
 
@@ -39,7 +39,8 @@ def resource_shape(hub: Hub, device: Device, resource: Resource) -> Shape:
     return {
         "path": f"{device.prefix}{path}",
         "name": definition.name if definition else "",
-        "value": None if resource.value is None else to_text(resource.value),
+        "type": definition.type.value if definition else "",
+        "value": None if resource.value is None else to_plain(resource.value),
         "unit": unit_of(path, hub.store.resource(device.id, units_of(path)), hub.registry),
         "at": resource.at,
         "restored": resource.restored,

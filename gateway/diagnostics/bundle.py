@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any
 
-from gateway.errors import GatewayError, InvalidValue
+from gateway.errors import EncodeError, GatewayError, InvalidValue
 from gateway.events import State
-from gateway.formats.text import from_text
+from gateway.formats.text import from_text, to_text
 from gateway.model import DeviceId, Path, Value, check_prefix, parse_device_id
 from gateway.objects.registry import Registry
 
@@ -73,10 +73,12 @@ def _recorded(device: Mapping[str, Any], registry: Registry) -> Recorded:
     values: dict[Path, tuple[Value | None, float]] = {}
     for resource in device["resources"]:
         path = Path.parse(resource["path"].removeprefix(prefix))
-        text = resource["value"]
+        said = resource["value"]
+        if not isinstance(said, bool | int | float | str | None):
+            raise TypeError(said)
         if definition := registry.resource(path[0], path[2]):
-            with contextlib.suppress(InvalidValue):  # another version's definition
-                value = None if text is None else from_text(text, definition.type)
+            with contextlib.suppress(InvalidValue, EncodeError):  # another version's definition
+                value = None if said is None else from_text(to_text(said), definition.type)
                 values[path] = value, float(resource["at"])
     state = State(device["state"])
     name, reason = str(device["name"]), str(device["reason"])

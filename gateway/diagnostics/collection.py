@@ -25,7 +25,7 @@ from gateway.diagnostics.examine import by_itself, in_the_world
 from gateway.diagnostics.redaction import REDACTED, Redactor
 from gateway.errors import ConfigError, GatewayError, StateError
 from gateway.events import State
-from gateway.formats.text import to_text
+from gateway.formats.text import to_plain
 from gateway.logs import LONGEST_LINE
 from gateway.model import printable
 from gateway.objects.ddf import MAX_FILE_OCTETS
@@ -134,7 +134,7 @@ def _left_behind(state: FilePath) -> Sequence[Any]:
             "resources": [
                 {
                     "path": f"{known.prefix}{resource.path}",
-                    "value": None if resource.value is None else to_text(resource.value),
+                    "value": None if resource.value is None else to_plain(resource.value),
                     "at": resource.at,
                 }
                 for resource in known.resources

@@ -47,6 +47,16 @@ def to_text(value: Value) -> str:
             assert_never(value)
 
 
+def to_words(value: Value) -> str:
+    """As `to_text`; a truth value is on or off, as people say."""
+    return ("on" if value else "off") if isinstance(value, bool) else to_text(value)
+
+
+def to_plain(value: Value) -> bool | float | str:
+    """The value as JSON says it: what it has no type for is as in `to_text`."""
+    return value if isinstance(value, bool | int | float | str) else to_text(value)
+
+
 def from_words(text: str, type: ResourceType) -> Value:
     """As `from_text`; a truth value may also be said as people do: true, false, on, off."""
     if type is ResourceType.BOOLEAN:

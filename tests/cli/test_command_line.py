@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import pty
+import re
 import shutil
 import signal
 import struct
@@ -223,6 +224,22 @@ def test_a_negative_number_is_a_value_and_a_truth_value_is_said_as_people_say_it
     assert json.loads(answer) == {"confirmed": True}
     assert daemon.value("attic/3312/0/5850") == "0"
     assert "did you mean '--json'" in daemon.command("set", "a", "1", "--jsn").stderr.lower()
+
+
+def test_values_are_typed_for_programs_and_words_for_people(daemon: Daemon) -> None:
+    daemon.until(lambda: daemon.value("attic/3312/0/5850"))
+    assert daemon.command("get", "attic/3312/0/5850").stdout == "off\n"
+    assert re.search(r"On/Off +off\n", daemon.command("get", "attic/3312").stdout)
+    daemon.command("set", "attic/3312/0/5850", "on")
+    assert re.search(r"On/Off +\S+ s +on\n", daemon.command("devices", "attic").stdout)
+    answer = json.loads(daemon.command("get", "attic", "--json").stdout)
+    typed = {r["path"]: (r["type"], type(r["value"])) for r in answer}
+    assert typed["attic/3312/0/5850"] == ("boolean", bool)
+    assert typed["attic/3303/0/5700"] == ("float", float)
+    assert typed["attic/3303/0/5701"] == ("string", str)
+    assert typed["attic/3303/0/5605"] == ("none", type(None))
+    one = json.loads(daemon.command("devices", "attic", "--json").stdout)
+    assert isinstance(one["main"]["value"], float)
 
 
 def test_who_forgets_a_listed_device_is_told_that_it_joins_anew(daemon: Daemon) -> None:

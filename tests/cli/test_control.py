@@ -135,7 +135,7 @@ async def test_watch_goes_on_when_its_device_is_forgotten_and_joins_again(
     bench.say({TEMPERATURE: 21.0})
     while "path" not in (line := (await client.line())["ok"]):
         pass
-    assert (line["path"], line["value"]) == ("attic/3303/0/5700", "21")
+    assert (line["path"], line["value"]) == ("attic/3303/0/5700", 21.0)
 
 
 async def test_a_watch_that_ended_leaves_nothing_behind(file: FilePath, bench: HubBench) -> None:

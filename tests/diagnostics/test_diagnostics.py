@@ -126,6 +126,8 @@ def test_what_a_daemon_left_behind_is_in_the_bundle(daemon: Daemon, tmp_path: Fi
         '[{"prefix": "rd"}]',
         '[{"prefix": "a", "id": "x", "state": "odd", "resources": []}]',
         '[{"prefix": "a", "resources": [{"path": "a/3", "value": 5}]}]',
+        '[{"prefix": "a", "resources": [{"path": "a/3/0/9", "value": {}}]}]',
+        '[{"prefix": "a", "resources": [{"path": "a/3303/0/5700", "value": NaN}]}]',
         '[{"prefix": "a", "resources": [{"path": 5}]}]',
         " " * (bundle.MAX_PART + 1),
     ],
