@@ -87,8 +87,14 @@ class Admission:
     def _join(
         self, adapter: str, sighting: Sighting, *, for_good: bool
     ) -> tuple[Device, Remembered | None] | None:
-        if len(self._store) > MAX_DEVICES:  # the gateway itself is one more
-            reason = f"the gateway has {MAX_DEVICES} devices already"
+        bridged = len(self._store) - 1  # the gateway itself is one more
+        dormant = self._identities.dormant_count
+        is_new = not self._identities.is_dormant(sighting.device)
+        if is_new and bridged + dormant >= MAX_DEVICES:
+            reason = (
+                f"the gateway has {MAX_DEVICES} devices already, {dormant} of them not bridged "
+                "now; border-gateway forget makes room"
+            )
             self._turn_away(adapter, sighting, reason)
             return None
         rules, now = self._rules(), self._wall()

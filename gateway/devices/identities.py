@@ -172,6 +172,11 @@ class Identities:
         )  # fmt: skip
 
     @property
+    def dormant_count(self) -> int:
+        """How many devices are not bridged now, but have a prefix."""
+        return len(self._dormant)
+
+    @property
     def dormant(self) -> Mapping[str, DeviceId]:
         """By prefix, the devices that are not bridged now, but keep it."""
         return {known.prefix: device for device, known in self._dormant.items()}

@@ -3,6 +3,7 @@
 import pytest
 
 from gateway.configuration.config import parse
+from gateway.devices import admission
 from gateway.events import Removed, Resource, Sighting
 from gateway.model import DeviceId, Path
 from tests.daemon import CORE, SIM, Daemon
@@ -101,6 +102,23 @@ def test_a_device_that_has_joined_goes_when_it_is_blocked_and_comes_back_at_its_
     resource = bench.north.resource(METER, TEMPERATURE)
     assert resource
     assert (resource.value, resource.restored) == (20.5, True)
+
+
+def test_devices_that_are_not_bridged_any_more_count_too_when_there_are_too_many(
+    bench: HubBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admission, "MAX_DEVICES", 2)
+    third = DeviceId("ble:00-24-be-80-4f-f3")
+    configure(bench, '[[admit]]\nid = "ble:*"\n[[block]]\nname = "gone"')
+    assert bench.south.seen(Sighting(STATION))
+    assert not bench.south.seen(Sighting(STATION, "gone"))
+    assert bench.south.seen(Sighting(METER))
+    assert not bench.south.seen(Sighting(third))
+    assert why(bench, third).startswith("the gateway has 2 devices already, 1 of them not bridged")
+    configure(bench, '[[admit]]\nid = "ble:*"')
+    assert bench.south.seen(Sighting(STATION))
+    bench.hub.forget(METER)
+    assert bench.south.seen(Sighting(third))
 
 
 def test_a_block_counts_from_the_start(clock: Clock) -> None:
