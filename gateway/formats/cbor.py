@@ -19,8 +19,9 @@ MAX_DEPTH = 16
 INT_RANGE = range(-(2**63), 2**64)
 """What an Integer or an Unsigned Integer of LwM2M can be."""
 
-_PLAIN_TAGS = (1, 28)
-"""Unix times, which reach further than dates, and shared items, which could hold themselves."""
+_PLAIN_TAGS = (1, 28, 30, 35, 36, 37, 52, 54, 100, 258, 260, 261, 1004, 43000)
+"""Times, which reach further than dates; shared items, which could hold themselves; and what else
+cbor2 would make something of: fractions that take for ever, patterns, mails, addresses, sets."""
 
 
 def encode(item: object) -> bytes:

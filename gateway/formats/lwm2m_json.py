@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, assert_never
 
 from gateway.errors import DecodeError, EncodeError
+from gateway.formats.cbor import INT_RANGE
 from gateway.formats.tlv import TypeOf
 from gateway.model import ObjLink, Path, ResourceType, Value, printable
 
@@ -80,7 +81,9 @@ def _value(path: Path, entry: Mapping[str, Any], type: ResourceType | None) -> V
     match labels[0], entry[labels[0]]:
         case "bv", bool(flag):
             return flag
-        case "v", (int() | float()) as number if not isinstance(number, bool):
+        case "v", int(number) if not isinstance(number, bool) and number in INT_RANGE:
+            return number
+        case "v", float(number) if math.isfinite(number):
             return number
         case "sv", str(text):
             return _octets(path, text) if type is ResourceType.OPAQUE else text

@@ -171,7 +171,9 @@ def coerce(definition: ResourceDefinition, value: Value) -> Value:
     where an integer is wanted (JSON knows one kind of number).
     """
     wanted = _PYTHON_TYPES.get(definition.type)
-    if wanted is float and type(value) is int and abs(value) <= sys.float_info.max:
+    if type(value) is int and abs(value) > sys.float_info.max:  # beyond what can be compared
+        raise InvalidValue(f"{definition.name} must be a number of 64 bits")
+    if wanted is float and type(value) is int:
         value = float(value)
     elif wanted is int and type(value) is float and value.is_integer():
         value = int(value)

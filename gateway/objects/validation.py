@@ -25,7 +25,8 @@ FIRST_NON_CORE = 1024
 GATEWAY_OBJECT, PREFIX, DEVICE_OBJECTS = 25, 1, 3
 """The OMA gateway object 2.0, and what it says of a device."""
 
-_URN = re.compile(r"urn:oma:lwm2m:(?:oma|ext|x):([0-9]+)(?::[0-9.]+)?")
+_URN = re.compile(r"urn:oma:lwm2m:(?:oma|ext|x):([0-9]{1,9})(?::[0-9.]+)?")
+_NUMBER = re.compile(r"[0-9]{1,9}")
 _READ_ONLY_INTERFACES = frozenset({"core.s", "core.rp"})
 _BOUNDS = ((5603, 5604, (5700, 5601, 5602)), (5519, 5520, (5500, 5700)))
 """An instance's own lowest and highest possible value, and what lies between (IPSO)."""
@@ -265,11 +266,11 @@ def _wrong_attributes(
         if match and int(match[1]) != path.object:
             yield f"rt names object {match[1]}"
     for number in attributes.get("ct", "").split():
-        if not (number.isascii() and number.isdecimal() and int(number) <= 0xFFFF):
+        if not _NUMBER.fullmatch(number) or int(number) > 0xFFFF:
             yield f"ct holds {printable(number)!r}, which is no content format"
     if (dimension := attributes.get("dim")) is not None:
         there = sum(len(p) == 4 and path.covers(p) for p in tree.values)
-        if len(path) != 3 or not dimension.isdecimal() or (there and int(dimension) != there):
+        if len(path) != 3 or not _NUMBER.fullmatch(dimension) or there not in {0, int(dimension)}:
             yield f"dim is {printable(dimension)}, but there are {there} resource instances"
     resource = _defined(registry, path)
     if resource is None or len(path) != 3:
@@ -337,5 +338,5 @@ def _shown(value: Value) -> str:
 def _order(name: str) -> tuple[object, ...]:
     """Paths by their numbers, the server's own first."""
     segments = name.strip("/").split("/")
-    prefix = "" if segments[0].isdecimal() else segments.pop(0)
-    return prefix, *(int(s) if s.isdecimal() else -1 for s in segments)
+    prefix = "" if _NUMBER.fullmatch(segments[0]) else segments.pop(0)
+    return prefix, *(int(s) if _NUMBER.fullmatch(s) else -1 for s in segments)

@@ -11,6 +11,7 @@ import gc
 import logging
 from itertools import pairwise
 
+import cbor2
 import pytest
 from aiocoap.numbers import ContentFormat
 
@@ -22,6 +23,9 @@ from tests.coap.peers import Peer, Served, accept, content_format, observe_numbe
 from tests.fakes import HubBench
 
 VALUE, LIGHT = "/weather/3303/0/5700", "/light/3311/0/5850"
+
+NO_LABEL = cbor2.dumps([{0: LIGHT, 1 << 15_000: 1}])
+NO_INTEGER = b'{"e":[{"n":"","v":1' + 400 * b"0" + b"}]}"
 
 
 @pytest.fixture
@@ -102,4 +106,6 @@ async def test_peers_do_not_set_the_pace_of_the_log(
         for _ in range(20):
             await peer.ask(LIGHT, (9_999, b""), code=Code.PUT)
             await peer.ask("/light/3311", (Option.ACCEPT, uint(50)), code=Code.POST)
+            await peer.ask("/", content_format(112), code=Code.FETCH, payload=NO_LABEL)
+            await peer.ask(LIGHT, content_format(11543), code=Code.PUT, payload=NO_INTEGER)
     assert [record for record in caplog.records if record.levelno >= logging.INFO] == []

@@ -68,6 +68,16 @@ def test_one_fetch_reads_of_several_devices_and_of_the_gateway(server: Server) -
     assert answer.max_age_s == 60
 
 
+@pytest.mark.parametrize("form", [CBOR, Format.ETCH_CBOR, Format.LWM2M_CBOR])
+def test_a_key_longer_than_any_number_that_python_writes_is_refused(
+    server: Server, form: Format
+) -> None:
+    pack: object = [{0: "/light", 1 << 15_000: 1}]
+    if form is Format.LWM2M_CBOR:
+        pack = {1 << 15_000: None}
+    assert fetch(server, cbor2.dumps(pack), form).code == Code.BAD_REQUEST
+
+
 def test_what_is_not_there_or_cannot_be_read_is_left_out(server: Server) -> None:
     absent = ("/nobody/3303", "/weather/3304", "/weather/3303/0/5605", "/0", "/light/3311/0/5999")
     assert read(fetch(server, names("/weather/3303/1/5700", *absent))) == {

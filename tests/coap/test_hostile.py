@@ -4,13 +4,16 @@ import asyncio
 import logging
 import os
 import random
+from decimal import Decimal
 
+import cbor2
 import pytest
 
 from adapters.coap.datagram import Datagram, Type, decode, encode
-from adapters.coap.messages import Code, Option
+from adapters.coap.messages import Code, Format, Option
 from gateway.errors import DecodeError
-from tests.coap.peers import Peer, Served, content_format, resident_kb
+from gateway.formats.senml import NAMESPACE
+from tests.coap.peers import Peer, Served, accept, content_format, resident_kb
 from tests.fakes import HubBench
 
 VALUE = "/weather/3303/0/5700"
@@ -113,6 +116,20 @@ MOST_GROWN_KB = 100 * 1024
 
 JSON = b'[{"n":"/light/3311/0/5850","vb":true}]'
 LIGHT = tuple((11, part) for part in (b"light", b"3311", b"0"))
+
+
+def composite(form: Format, payload: bytes, code: int) -> bytes:
+    options = content_format(form), accept(form)
+    return encode(Datagram(CON, code, 14, b"c", options, payload))
+
+
+def write(form: Format, payload: bytes, code: int = 3) -> bytes:
+    return encode(Datagram(CON, code, 15, b"w", (*LIGHT, content_format(form)), payload))
+
+
+PACK = [{0: "/light/3311/0/5850", 4: True}, {0: "/weather/3303", 99: 1 << 70, 6: Decimal("1.5")}]
+TREE = {("light", 3311, 0): {5850: True, 5851: 20}, 3: {0: {9: 1}}, ("weather",): {3303: None}}
+XML = f"<sensml xmlns='{NAMESPACE}'><senml n='/light/3311/0/5850' vb='true'/></sensml>".encode()
 SEEDS = [
     message(),
     message((6, b"")),
@@ -127,6 +144,21 @@ SEEDS = [
     encode(Datagram(CON, 5, 10, b"f", ((12, b"n"), (17, b"n")), JSON)),
     encode(Datagram(CON, 7, 10, b"", ((12, b"n"),), JSON)),
     encode(Datagram(CON, 2, 11, b"12345678", LIGHT, b"1='a'")),
+    composite(Format.SENML_CBOR, cbor2.dumps([{0: name[0]} for name in PACK]), Code.FETCH),
+    composite(Format.SENML_CBOR, cbor2.dumps(PACK), Code.FETCH),
+    composite(Format.SENML_CBOR, cbor2.dumps(PACK), Code.IPATCH),
+    composite(Format.ETCH_CBOR, cbor2.dumps([{0: "/light", 1 << 15_000: 1}]), Code.FETCH),
+    composite(Format.ETCH_CBOR, cbor2.dumps([*PACK, {0: "/light/3311", 2: None}]), Code.IPATCH),
+    composite(Format.LWM2M_CBOR, cbor2.dumps(TREE), Code.FETCH),
+    composite(Format.LWM2M_CBOR, cbor2.dumps(TREE), Code.IPATCH),
+    write(Format.SENML_CBOR, cbor2.dumps(PACK[:1])),
+    write(Format.SENML_XML, XML),
+    write(Format.TLV, bytes.fromhex("e116da01e116db14")),
+    write(Format.TLV, bytes.fromhex("0008e116da01e116db14"), Code.POST),
+    write(Format.LWM2M_CBOR, cbor2.dumps(TREE), Code.POST),
+    write(
+        Format.LWM2M_JSON, b'{"bn":"/3311/0/","e":[{"n":"5851","v":9999},{"n":"5850","bv":true}]}'
+    ),
     encode(Datagram(ACK, 0, 12, b"")),
     encode(Datagram(RST, 0, 13, b"")),
 ]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from gateway.errors import DecodeError, EncodeError
 from gateway.formats.lwm2m_cbor import Node, from_lwm2m_cbor, to_lwm2m_cbor
 from gateway.model import ObjLink, Path, Value
+from tests.formats import cbor_items
 from tests.vectors import LWM2M
 
 VECTORS = [v for v in LWM2M if v["area"] == "lwm2m-cbor"]
@@ -226,7 +227,7 @@ TOKENS = st.sampled_from(
 )
 
 
-@given(st.binary(max_size=40) | st.lists(TOKENS, max_size=16).map(b"".join))
+@given(st.binary(max_size=40) | st.lists(TOKENS, max_size=16).map(b"".join) | cbor_items.OCTETS)
 def test_random_octets_are_read_or_refused(octets: bytes) -> None:
     try:
         nodes = from_lwm2m_cbor(octets, 0)

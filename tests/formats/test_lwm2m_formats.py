@@ -192,6 +192,7 @@ def test_lwm2m_json_is_read_as_its_vector_says(vector: dict[str, Any]) -> None:
         '{"bn":"/4/0/","e":[{"n":"1","v":1}]}', '{"e":[{"n":"x","v":1}]}',
         '{"e":[{"n":"1","v":NaN}]}', '{"bn":1,"e":[]}', '{"e":[{"n":"1","ov":"x"}]}',
         '{"e":[{"n":"1","v":1,"t":"now"}]}', '{"e":[{"v":1}]}', "", "{",
+        '{"e":[{"n":"1","v":1' + 400 * "0" + "}]}", '{"e":[{"n":"1","v":1e999}]}',
     ],
 )  # fmt: skip
 def test_broken_lwm2m_json_is_refused(text: str) -> None:

@@ -6,6 +6,7 @@ import os
 import re
 import struct
 from contextlib import suppress
+from decimal import Decimal
 from pathlib import Path as FilePath
 
 import cbor2
@@ -82,6 +83,7 @@ def test_links_without_ipso_objects_show_none(text: str) -> None:
         (None, b"21.5", TEMPERATURE),
         (Format.TEXT, b"21.5\0", TEMPERATURE),
         (Format.CBOR, cbor2.dumps(21.5), TEMPERATURE),
+        (Format.CBOR, cbor2.dumps(Decimal("21.5")), TEMPERATURE),
         (Format.SENML_JSON, b'[{"bn":"/r/3303/0/","n":"5700","v":21.5}]', Path(3303, 0)),
         (Format.SENML_JSON, b'[{"n":"5700","v":21.5}]', Path(3303, 0)),
         (Format.SENML_JSON, b'[{"n":"/3303/0/5700","v":21.5}]', TEMPERATURE),

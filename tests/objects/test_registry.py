@@ -137,7 +137,10 @@ def test_a_fitting_value_gets_exactly_the_wanted_type(
     ("type", "values"),
     [
         (ResourceType.FLOAT, [True, "21", b"", math.nan, math.inf, -math.inf, 10**400]),
-        (ResourceType.INTEGER, [20.5, True, "1", 2**63, -(2**63) - 1, math.inf, math.nan, 1e300]),
+        (
+            ResourceType.INTEGER,
+            [20.5, True, "1", 2**63, -(2**63) - 1, math.inf, math.nan, 1e300, 10**400],
+        ),
         (ResourceType.UNSIGNED, [-1, 2**64, -1.0]),
         (ResourceType.TIME, ["now", 0.5]),
         (ResourceType.BOOLEAN, [0, 1, "true", 1.0]),

@@ -14,6 +14,7 @@ BUILTIN = Registry.builtin()
 DEVICE: dict[str, Value] = {"/3/0/11/0": 0, "/3/0/16": "U"}
 LINKS = "</3>;ver=1.2,</3/0/4>;if=core.a,</3303>;ver=1.1,</3303/0/5700>;rt=urn:oma:lwm2m:ext:3303"
 FINE = DEVICE | {"/3303/0/5700": 21.5, "/3303/0/5701": "Cel"}
+MANY = 5_000 * "9"
 REBOOT = {Path(3, 0, 4): Probe.NOT_ALLOWED}
 
 
@@ -95,6 +96,8 @@ def test_what_a_get_was_answered_with_tells_of_operations(
         ("</3303>;ver=1.1;rt=urn:oma:lwm2m:ext:3304", "/3303 wrong link: rt names object 3304"),
         ('</3303>;ver=1.1;ct="0 json"', "/3303 wrong link: ct holds 'json'"),
         ("</3>;ver=1.2,</3/0/11>;dim=2", "/3/0/11 wrong link: dim is 2, but there are 1"),
+        (f"</3>;ver=1.2,</3/0/11>;dim={MANY}", "/3/0/11 wrong link: dim is 999"),
+        (f'</3303>;ver=1.1;ct="0 {MANY}"', "/3303 wrong link: ct holds '999"),
         ("</3>;ver=1.2,</3/0/4>;obs", "/3/0/4 wrong link: obs, but Reboot cannot be read"),
         ("</3>;ver=1.2,</3/0/4>;if=core.s", "/3/0/4 wrong link: if says that it is read"),
         ("</3>;ver=1.2,</3/0/16>;if=core.p", "/3/0/16 wrong link: if says that it is set"),
@@ -124,7 +127,8 @@ values = st.one_of(
 )
 attributes = st.dictionaries(
     st.sampled_from(["ver", "rt", "if", "ct", "obs", "dim", "title"]),
-    st.one_of(st.text(), st.sampled_from(["core.a", "1.1", "urn:oma:lwm2m:ext:3303", "0 110"])),
+    st.text()
+    | st.sampled_from(["core.a", "1.1", "urn:oma:lwm2m:ext:3303", f"urn:oma:lwm2m:x:{MANY}"]),
 )
 
 
@@ -132,7 +136,7 @@ attributes = st.dictionaries(
     st.dictionaries(paths, attributes.map(lambda a: Link("", a))),
     st.dictionaries(paths.filter(lambda p: len(p) > 2), values),
     st.dictionaries(paths.filter(lambda p: len(p) > 2), st.sampled_from(Probe)),
-    st.text(),
+    st.text() | st.just(MANY),
 )
 def test_whatever_a_server_shows_is_judged(
     links: dict[Path, Link], held: dict[Path, Value], probes: dict[Path, Probe], prefix: str

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
-
-import cbor2
 
 from adapters.lowpan.coap.formats import Answer, Format
 from gateway.errors import DecodeError, InvalidValue
 from gateway.formats import senml
+from gateway.formats.cbor import from_cbor
 from gateway.formats.lwm2m_json import from_lwm2m_json, to_lwm2m_json
 from gateway.formats.text import from_text, to_text
 from gateway.formats.tlv import from_tlv, to_tlv
@@ -21,8 +19,6 @@ STRUCTURED = (Format.SENML_CBOR, Format.SENML_JSON, Format.TLV, Format.LWM2M_JSO
 
 FUTURE_S = 60.0
 """How far a node's clock may go ahead; what it dates later is dated by ours."""
-
-CBOR_DEPTH = 4
 
 
 class Reader:
@@ -85,7 +81,7 @@ class Reader:
             case Format.OPAQUE:
                 return answer.payload
             case Format.CBOR:
-                return simple_cbor(answer.payload)
+                return from_cbor(answer.payload)
             case _:
                 return self._text(answer.payload, base)
 
@@ -123,15 +119,3 @@ class Reader:
             if len(path) > 2 and base.covers(path):
                 return path
         raise DecodeError(f"{printable(name)} is no resource of {base}")
-
-
-def simple_cbor(payload: bytes) -> Value:
-    """The one plain value in CBOR; DecodeError for anything else."""
-    stream = io.BytesIO(payload)
-    try:
-        value = cbor2.CBORDecoder(stream, read_size=1, max_depth=CBOR_DEPTH).decode()
-    except cbor2.CBORError as error:
-        raise DecodeError(f"not CBOR: {error}") from error
-    if stream.tell() != len(payload) or not isinstance(value, bool | int | float | str | bytes):
-        raise DecodeError("expected one plain value")
-    return value

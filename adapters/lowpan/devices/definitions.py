@@ -12,8 +12,8 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field
 
 from adapters.lowpan.coap.formats import Answer, Format
-from adapters.lowpan.devices.content import simple_cbor
 from gateway.errors import DecodeError, EncodeError, InvalidValue
+from gateway.formats.cbor import from_cbor
 from gateway.formats.linkformat import Link
 from gateway.formats.text import from_text, to_text
 from gateway.model import ResourceType, Value, printable
@@ -92,7 +92,7 @@ class Mapping(Target):
 
     def _plain(self, answer: Answer) -> Value:
         if self.format == "cbor":
-            return simple_cbor(answer.payload)
+            return from_cbor(answer.payload)
         try:
             text = answer.payload.decode().strip("\0")
         except UnicodeDecodeError:
