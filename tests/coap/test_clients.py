@@ -11,7 +11,7 @@ from gateway.events import Execute, Write
 from gateway.model import Path
 from gateway.policy import DeviceRule
 from tests.coap.conftest import Serve
-from tests.coap.peers import Served, coap_client
+from tests.coap.peers import Served, coap_client, observe_number
 from tests.deadlines import DEADLINE_S
 from tests.fakes import METER, STATION, HubBench
 
@@ -50,6 +50,30 @@ async def test_libcoap_writes_and_executes(home: HubBench, served: Served) -> No
     assert write.origin.startswith("coap 127.0.0.1:")
     assert isinstance(execute, Execute)
     assert (execute.path, execute.arguments) == (Path(3340, 0, 5523), "1='x'")
+
+
+async def test_libcoap_writes_a_part_of_an_instance(home: HubBench, served: Served) -> None:
+    home.rules(meter=DeviceRule(listed=True, writable=True))
+    post = ["-m", "post", "-t", "110", "-e", '[{"n":"/light/3311/0/5851","v":30}]']
+    assert (await coap_client(served.port, "/light/3311/0", *post)).err == ""
+    (write,) = home.adapter.commands
+    assert isinstance(write, Write)
+    assert write.values == {Path(3311, 0, 5851): 30}
+
+
+async def test_libcoap_attaches_attributes_and_discovers_them(served: Served) -> None:
+    attached = await coap_client(served.port, f"{VALUE}?pmin=10&gt=25", "-m", "put")
+    assert attached.err == ""
+    found = await coap_client(served.port, VALUE, "-A", "40")
+    assert found.out == "</3303/0/5700>;pmin=10;gt=25\n"
+
+
+async def test_libcoap_ends_its_observation_when_its_time_is_over(
+    home: HubBench, serve: Serve
+) -> None:
+    served = await serve(max_observers=1)
+    assert (await coap_client(served.port, VALUE, "-s", "1")).out.startswith("21.5")
+    assert observe_number(await served.peer().observe(VALUE)) is not None
 
 
 @pytest.mark.parametrize("block", [16, 64, 1024])

@@ -244,18 +244,79 @@ async def test_a_whole_device_is_observed_in_a_composite(home: HubBench, served:
     assert b"3311/9/5850" in (await peer.receive()).payload
 
 
+TWO = names("/weather/3303/0/5700", "/light/3311/0/5850")
+
+
+@pytest.mark.parametrize("query", [b"pmin=1", b"epmin=1"])
 async def test_a_composite_observation_has_periods_but_no_thresholds(
-    home: HubBench, served: Served
+    home: HubBench, served: Served, query: bytes
 ) -> None:
-    payload = names("/weather/3303/0/5700", "/light/3311/0/5850")
-    peer, first = await observe(served, payload, (Option.URI_QUERY, b"pmin=1"))
+    peer, first = await observe(served, TWO, (Option.URI_QUERY, query))
     assert observe_number(first) is not None
     home.say({Path(3303, 0, 5700): 22.0})
     home.say({Path(3303, 0, 5700): 23.0})
     told = await peer.receive()
     assert b'"v":23' in told.payload
-    _, refused = await observe(served, payload, (Option.URI_QUERY, b"gt=1"))
+    _, refused = await observe(served, TWO, (Option.URI_QUERY, b"gt=1"))
     assert refused.code == Code.BAD_REQUEST
+
+
+async def test_a_composite_is_told_again_in_time_though_nothing_changed(served: Served) -> None:
+    peer, first = await observe(served, TWO, (Option.URI_QUERY, b"c.pmax=0.1"))
+    again = await peer.receive()
+    assert (again.code, again.payload) == (Code.CONTENT, first.payload)
+
+
+@pytest.mark.parametrize(("con", "kind"), [(b"con=0", Type.NON), (b"con=1", Type.CON)])
+async def test_a_composite_is_told_confirmably_if_its_query_says_so(
+    home: HubBench, served: Served, con: bytes, kind: Type
+) -> None:
+    peer, _ = await observe(served, TWO, (Option.URI_QUERY, con))
+    home.say({ON: True}, METER)
+    assert (await peer.receive()).type is kind
+
+
+async def test_a_composite_does_not_heed_what_is_attached(home: HubBench, served: Served) -> None:
+    attached = await served.peer().ask(
+        "/weather/3303", (Option.URI_QUERY, b"pmin=600"), code=Code.PUT
+    )
+    assert attached.code == Code.CHANGED
+    peer, _ = await observe(served, TWO)
+    home.say({Path(3303, 0, 5700): 23.0})
+    assert b'"v":23' in (await peer.receive()).payload
+
+
+async def test_observe_1_ends_the_observation_of_a_composite(
+    home: HubBench, served: Served
+) -> None:
+    peer, _ = await observe(served, TWO)
+    ended = await peer.ask(
+        "/", (Option.OBSERVE, b"\x01"), content_format(110), code=Code.FETCH, payload=TWO
+    )
+    assert (ended.code, observe_number(ended)) == (Code.CONTENT, None)
+    other, _ = await observe(served, TWO)
+    home.say({ON: True}, METER)
+    await other.receive()  # whoever observed it first would have been told first
+    peer.send(b"\x40\x00\x30\x39")
+    assert (await peer.receive()).type is Type.RST
+
+
+async def test_libcoap_observes_a_composite(home: HubBench, served: Served) -> None:
+    asked = ["-m", "fetch", "-t", "110", "-A", "110", "-e", TWO.decode(), "-s", "20", "-w"]
+    process = await asyncio.create_subprocess_exec(
+        "coap-client-notls", *asked, f"coap://127.0.0.1:{served.port}/",
+        stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout
+    try:
+        for is_on in (False, True):
+            async with asyncio.timeout(DEADLINE_S):
+                pack = json.loads(await process.stdout.readline())
+            assert [record["vb"] for record in pack if "vb" in record] == [is_on]
+            home.say({ON: True}, METER)
+    finally:
+        process.kill()
+        await process.wait()
 
 
 async def test_what_is_not_there_cannot_be_observed(served: Served) -> None:

@@ -41,6 +41,14 @@ async def ask(
         (LWM2M_CBOR, cbor2.dumps({("light", 3311, 65535): {5850: True}}), ON),
         (LWM2M_CBOR, cbor2.dumps({("light", 3311, 1): {5850: True, 5805: 3.5}}), ON),  # 5805: R
         (JSON, b'[{"bn":"/light/3311/1/","n":"5850","vb":true},{"n":"9999","v":1}]', ON),
+        (Format.SENML_CBOR, cbor2.dumps([{0: "/light/3311/1/5850", 4: True}]), ON),
+        (
+            Format.SENML_XML,
+            b'<sensml xmlns="urn:ietf:params:xml:ns:senml">'
+            b'<senml n="/light/3311/1/5850" vb="true"/></sensml>',
+            ON,
+        ),
+        (Format.LWM2M_JSON, b'{"e":[{"n":"1/5850","bv":true}]}', ON),
     ],
 )
 async def test_a_create_reaches_the_device_and_answers_where_the_instance_is(
@@ -195,6 +203,14 @@ async def test_libcoap_creates_and_deletes(server: Server, home: HubBench, serve
     deleted = await coap_client(served.port, "/light/3311/0", "-m", "delete")
     assert (created.err, deleted.err) == ("", "")
     assert [type(command) for command in home.adapter.commands] == [Create, Delete]
+
+
+async def test_libcoap_deletes_an_element(server: Server, home: HubBench, served: Served) -> None:
+    home.say({ONE: "a", TWO: "b"}, METER)
+    assert (await coap_client(served.port, f"/light{TEXTS}/1", "-m", "delete")).err == ""
+    (delete,) = home.adapter.commands
+    assert isinstance(delete, Delete)
+    assert delete.path == TWO
 
 
 def test_the_location_stands_in_its_option() -> None:

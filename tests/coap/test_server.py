@@ -276,6 +276,12 @@ async def test_a_write_reaches_the_device_in_the_type_of_the_definition(
         ("/nobody/3311/0/5850", TEXT, b"1", Code.NOT_FOUND),
         ("/light/3311/0/5850/0", TEXT, b"1", Code.METHOD_NOT_ALLOWED),
         ("/light", TEXT, b"1", Code.BAD_REQUEST),
+        (
+            "/light/3311/0/5850",
+            JSON,
+            b'[{"bn":"/light/3311/0/","bt":5,"n":"5850","vb":true}]',
+            Code.BAD_REQUEST,
+        ),
         ("/", TEXT, b"1", Code.METHOD_NOT_ALLOWED),
         ("/.well-known/core", TEXT, b"1", Code.METHOD_NOT_ALLOWED),
         ("/0/0/0", TEXT, b"1", Code.UNAUTHORIZED),
@@ -337,6 +343,21 @@ async def test_preconditions_are_kept(server: Server, home: HubBench) -> None:
     assert home.adapter.commands == []
     existing = await send(server, Code.PUT, path, b"1", TEXT, if_match=(b"",))
     assert existing.code == Code.CHANGED
+
+
+async def test_the_root_cannot_be_deleted(server: Server, home: HubBench) -> None:
+    assert (await send(server, Code.DELETE, "/")).code == Code.METHOD_NOT_ALLOWED
+    assert home.adapter.commands == []
+
+
+@pytest.mark.parametrize("value", [None, b"image"])
+def test_what_can_only_be_written_is_not_read(
+    server: Server, home: HubBench, value: bytes | None
+) -> None:
+    home.say({Path(5, 0, 0): value, Path(5, 0, 3): 0})
+    assert get(server, "/weather/5/0/0").code == Code.METHOD_NOT_ALLOWED
+    pack = json.loads(get(server, "/weather/5/0", JSON).payload)
+    assert [record["n"] for record in pack] == ["3"]
 
 
 @pytest.mark.parametrize("path", ["/light/3311/0/5850", "/light/3311/0", "/light/3311", "/light"])
