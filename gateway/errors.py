@@ -24,6 +24,10 @@ class StateError(GatewayError):
     """The state database cannot be used."""
 
 
+class StateUnusable(StateError):
+    """It cannot be used, and trying again does not help: an operator has to do something."""
+
+
 class CodecError(GatewayError):
     """Bytes or values that a codec cannot translate."""
 

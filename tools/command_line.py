@@ -14,8 +14,8 @@ HEAD = """\
 
 What is here, `border-gateway COMMAND --help` tells as well. A command that fails says on standard
 error what to do. It ends with status 1, with 2 where it was not typed as it should be, with 78
-where the configuration cannot be used. Ctrl-C ends what goes on for ever (`watch`) with 0, others
-with 1 or 130.
+where the configuration or the state cannot be used. Ctrl-C ends what goes on for ever (`watch`)
+with 0, others with 1 or 130.
 
 Most commands ask the running daemon over its socket, `/run/border-gateway/control.sock`; another
 one is named by `--socket FILE` before the command, or by `BORDER_GATEWAY_SOCKET`. Members of the

@@ -14,7 +14,7 @@ from gateway import __version__
 from gateway.cli import completion, configuration, daemon, devices, diagnostics, state, values
 from gateway.cli.show import clean
 from gateway.configuration.places import DEFAULT_SOCKET
-from gateway.errors import ConfigError, GatewayError
+from gateway.errors import ConfigError, GatewayError, StateUnusable
 
 EXIT_CONFIG = 78
 """EX_CONFIG of sysexits.h: systemd does not start the unit again after it."""
@@ -73,7 +73,7 @@ def main() -> None:
             stream.reconfigure(errors="replace")  # what a terminal cannot show is a ?
     try:
         cli(prog_name="border-gateway")
-    except ConfigError as error:
+    except (ConfigError, StateUnusable) as error:
         click.echo(clean(f"border-gateway: {error}"), err=True)
         sys.exit(EXIT_CONFIG)
     except GatewayError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -11,7 +12,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path as FilePath
 
-from gateway.errors import GatewayError, StateError
+from gateway.errors import GatewayError, StateError, StateUnusable
 from gateway.storage import private_file
 from gateway.storage.salvage import SPARED, as_text, drop_orphans, salvage
 
@@ -208,9 +209,9 @@ def copied(db: sqlite3.Connection, tables: Iterable[str], version: int = len(MIG
         return copy.serialize()
 
 
-def newer(file: FilePath) -> StateError:
+def newer(file: FilePath) -> StateUnusable:
     """What to raise for a database that a newer version of the gateway wrote."""
-    return StateError(
+    return StateUnusable(
         f"{file} was written by a newer version of the gateway; install that version again, or "
         "move the file away"
     )
@@ -220,6 +221,13 @@ def migrate(db: sqlite3.Connection, version: int = 0, upto: int = len(MIGRATIONS
     """Brings a database of a version up to date, or to another version: wholly or not at all."""
     if steps := "".join(MIGRATIONS[version:upto]):
         db.executescript(f"BEGIN; {steps} PRAGMA user_version = {upto}; COMMIT;")
+
+
+def require_writable(*places: FilePath) -> None:
+    """PermissionError for the first of them that is there and may not be written."""
+    for place in places:
+        if place.exists() and not os.access(place, os.W_OK, effective_ids=True):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(place))
 
 
 def lock_folder(folder: FilePath) -> int:

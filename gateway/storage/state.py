@@ -7,6 +7,7 @@ values. Who a device is, is synced within half a second, what adapters remember 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
 import threading
@@ -15,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path as FilePath
 
 from gateway.devices.identities import Remembered
-from gateway.errors import GatewayError, StateError
+from gateway.errors import GatewayError, StateError, StateUnusable
 from gateway.events import Device, Resource
 from gateway.model import GATEWAY, DeviceId, Path, printable
 from gateway.policy import MAX_NAME
@@ -32,6 +33,7 @@ from gateway.storage.database import (
     lock_folder,
     newer,
     open_database,
+    require_writable,
     set_aside,
 )
 from gateway.storage.salvage import SPARED, Rows, as_text, judged, mend
@@ -42,6 +44,10 @@ UNTIMED = 0.0
 
 LATEST = 253_402_300_799
 """The end of the year 9999 in Unix seconds: behind it, Python knows no date."""
+
+
+_LASTING = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
+"""Why a folder cannot be used, and will not be without an operator."""
 
 
 class StateDatabase:
@@ -57,11 +63,13 @@ class StateDatabase:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 undo.callback(os.close, lock_folder(folder))
+                require_writable(folder, self.file)
                 self._db = open_database(self.file)
             except OSError as error:
-                raise StateError(
-                    f"{folder}: {error.strerror or error}; is it writable for the daemon's user? "
-                    "Another folder is named by --state"
+                kind = StateUnusable if error.errno in _LASTING else StateError
+                raise kind(
+                    f"{error.filename or folder}: {error.strerror or error}; is it writable for "
+                    "the daemon's user? Another folder is named by --state"
                 ) from error
             self._alone = is_alone(self._db)
             self._unlock = undo.pop_all()

@@ -92,6 +92,14 @@ def test_a_configuration_with_mistakes_ends_with_status_78(tmp_path: FilePath) -
     assert "[rport]: unknown section; did you mean 'report'?" in done.stderr
 
 
+def test_a_state_that_stays_unusable_ends_with_status_78(tmp_path: FilePath) -> None:
+    daemon = Daemon(tmp_path)
+    (tmp_path / "state").write_text("no folder")
+    done = daemon.command("run", "--config", str(daemon.config), "--state", f"{tmp_path}/state")
+    assert done.returncode == 78
+    assert "is it writable for the daemon's user?" in done.stderr
+
+
 def test_without_a_daemon_the_command_line_says_so(tmp_path: FilePath) -> None:
     done = Daemon(tmp_path).command("devices")
     assert done.returncode == 1

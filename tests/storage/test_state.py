@@ -1,15 +1,17 @@
 """What survives: identities, instance numbers and values, also a kill and a damaged file."""
 
 import contextlib
+import os
 import resource
 import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path as FilePath
 
 import pytest
 
-from gateway.errors import StateError
+from gateway.errors import StateError, StateUnusable
 from gateway.events import Availability, Device, Resource, State
 from gateway.model import GATEWAY, DeviceId, ObjLink, Path, Value
 from gateway.storage import database
@@ -280,6 +282,19 @@ def full_disk() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
+@contextlib.contextmanager
+def as_nobody() -> Iterator[None]:
+    """Without root's right to write everything."""
+    if os.geteuid():
+        yield
+        return
+    os.seteuid(65_534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
 def test_what_is_known_is_there_on_a_full_disk_and_saved_when_there_is_room(
     tmp_path: FilePath,
 ) -> None:
@@ -358,15 +373,30 @@ def test_a_file_of_a_newer_version_is_refused_and_left_alone(tmp_path: FilePath)
     with sqlite3.connect(tmp_path / "state.db") as db:
         db.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
     db.close()
-    with pytest.raises(StateError, match="newer version"):
+    with pytest.raises(StateUnusable, match="newer version"):
         StateDatabase(tmp_path)
     assert not list(tmp_path.glob("*damaged*"))
 
 
 def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: FilePath) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StateError, match="is it writable"):
+    with pytest.raises(StateUnusable, match="is it writable"):
         StateDatabase(tmp_path / "file" / "state")
+
+
+@pytest.mark.parametrize("place", ["", "state.db"])
+def test_what_the_daemons_user_may_not_write_is_a_clear_error(
+    place: str,
+) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = FilePath(name)
+        StateDatabase(folder).close()
+        for each in (folder, folder / "state.db"):
+            each.chmod(0o777 if each != folder / place else 0o555)
+        with as_nobody(), pytest.raises(StateUnusable, match="is it writable") as told:
+            StateDatabase(folder)
+        assert str(told.value).startswith(f"{folder / place}: Permission denied")
+        folder.chmod(0o700)
 
 
 def test_two_gateways_never_share_a_state_folder(tmp_path: FilePath) -> None:
