@@ -32,7 +32,7 @@ def test_a_device_joins_by_permit_and_keeps_its_prefix(daemon: Daemon) -> None:
 def test_a_value_is_read_written_and_executed_from_the_command_line(daemon: Daemon) -> None:
     daemon.until(lambda: daemon.value("attic/3312/0/5850") == "0")
     assert daemon.command("set", "attic/3312/0/5850", "1").stdout == "done\n"
-    assert daemon.command("get", "attic/3312/0/5850").stdout == "1\n"
+    assert daemon.command("get", "attic/3312/0/5850").stdout == "on\n"
     refused = daemon.command("exec", "attic/3303/0/5605")
     assert refused.returncode == 1
     assert 'writable = ["3303/0/5605"]' in refused.stderr
@@ -81,7 +81,7 @@ def test_after_kill_9_prefixes_and_last_values_are_the_same(daemon: Daemon) -> N
         (d["id"], d["prefix"], d["name"]) for d in before["devices"]
     ]
     shown = daemon.command("get", "attic/3312/0").stdout
-    assert "1 (from before the restart)" in shown
+    assert "on (from before the restart)" in shown
 
 
 def test_a_configuration_with_mistakes_ends_with_status_78(tmp_path: FilePath) -> None:
