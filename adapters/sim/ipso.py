@@ -13,7 +13,8 @@ import cbor2
 from adapters.sim import coap
 from adapters.sim.coap_node import Content
 
-TEXT, LINKS, SENML_JSON, SENML_CBOR, TLV, LWM2M_JSON = 0, 40, 110, 112, 11542, 11543
+TEXT, LINKS, SENML_JSON, SENML_CBOR = 0, 40, 110, 112
+TLV, LWM2M_JSON, LWM2M_CBOR = 11542, 11543, 11544
 
 _LABELS = ("v", "vb", "vs")
 
@@ -134,6 +135,8 @@ class Objects:
                 return cbor2.dumps(pack)
             case 11542:
                 return b"".join(_tlv(int(p.split("/")[-1]), v) for p, v in below.items())
+            case 11544:
+                return cbor2.dumps({tuple(map(int, p[1:].split("/"))): v for p, v in below.items()})
             case _:
                 labels = {"v": "v", "vs": "sv", "vb": "bv"}
                 entries = [

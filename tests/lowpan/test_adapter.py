@@ -18,7 +18,15 @@ from adapters.sim.coap import (
     NOT_FOUND,
     POST,
 )
-from adapters.sim.ipso import LINKS, LWM2M_JSON, SENML_CBOR, SENML_JSON, TLV, Objects
+from adapters.sim.ipso import (
+    LINKS,
+    LWM2M_CBOR,
+    LWM2M_JSON,
+    SENML_CBOR,
+    SENML_JSON,
+    TLV,
+    Objects,
+)
 from adapters.sim.mesh import Mesh
 from adapters.sim.node import Profile
 from gateway.errors import NotAllowed, NotFound
@@ -90,7 +98,7 @@ async def test_a_write_to_a_node_two_hops_away_arrives_over_a_source_route() -> 
         assert not router.source_routes
 
 
-@pytest.mark.parametrize("content_format", [SENML_CBOR, SENML_JSON, TLV, LWM2M_JSON])
+@pytest.mark.parametrize("content_format", [SENML_CBOR, SENML_JSON, TLV, LWM2M_JSON, LWM2M_CBOR])
 async def test_a_node_that_registers_by_lwm2m_is_read_in_the_format_it_speaks(
     content_format: int,
 ) -> None:

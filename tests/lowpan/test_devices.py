@@ -90,6 +90,8 @@ def test_links_without_ipso_objects_show_none(text: str) -> None:
         (Format.SENML_CBOR, cbor2.dumps([{-2: "/r/3303/0", 0: "/5700", 2: 21.5}]), Path(3303, 0)),
         (Format.TLV, bytes.fromhex("e4164441ac0000"), Path(3303, 0)),
         (Format.LWM2M_JSON, b'{"bn":"/3303/0/","e":[{"n":"5700","v":21.5}]}', Path(3303, 0)),
+        (Format.LWM2M_CBOR, cbor2.dumps({(3303, 0): {5700: 21.5, 5701: None}}), Path(3303, 0)),
+        (Format.LWM2M_CBOR, cbor2.dumps({(3303, 0, 5700): 21.5}), TEMPERATURE),
     ],
 )
 def test_a_temperature_is_read_in_every_format(
@@ -114,7 +116,10 @@ def test_a_nodes_own_time_is_kept_unless_it_lies_in_the_future() -> None:
         (None, b"21.5", Path(3303, 0)),
         (Format.CBOR, cbor2.dumps([1]), TEMPERATURE),
         (Format.CBOR, cbor2.dumps(1) + b"\0", TEMPERATURE),
+        (Format.CBOR, cbor2.dumps("nowhere"), Path(3, 0, 22, 0)),
         (Format.SENML_JSON, b'[{"n":"/3304/0/5700","v":1}]', Path(3303, 0)),
+        (Format.LWM2M_CBOR, cbor2.dumps({(3304, 0, 5700): 1}), Path(3303, 0)),
+        (Format.LWM2M_CBOR, cbor2.dumps({("d1", 3303, 0, 5700): 1}), Path(3303, 0)),
         (Format.LINKS, b"</3303>", TEMPERATURE),
         (50, b"21.5", TEMPERATURE),
     ],
@@ -137,7 +142,9 @@ def test_random_payloads_raise_nothing_but_decode_errors(
             continue
 
 
-@pytest.mark.parametrize("to", [Format.TEXT, Format.TLV, Format.LWM2M_JSON, Format.SENML_CBOR])
+@pytest.mark.parametrize(
+    "to", [Format.TEXT, Format.TLV, Format.LWM2M_JSON, Format.LWM2M_CBOR, Format.SENML_CBOR]
+)
 @pytest.mark.parametrize(
     ("path", "value"),
     [
@@ -368,8 +375,9 @@ def test_the_table_of_registrations_has_a_bound() -> None:
     assert len(list(table)) == MAX_REGISTRATIONS
 
 
-def test_object_links_survive_every_format() -> None:
+@pytest.mark.parametrize("form", [Format.TLV, Format.LWM2M_CBOR, Format.SENML_CBOR])
+def test_object_links_survive_every_format(form: Format) -> None:
     path, link = Path(3, 0, 22, 0), ObjLink(3303, 1)
     reader = Reader(REGISTRY, ())
-    payload = reader.write({path: link}, Path(3, 0), Format.TLV)
-    assert reader.read(Answer(Format.TLV, payload), Path(3, 0), NOW)[path][0] == link
+    payload = reader.write({path: link}, Path(3, 0), form)
+    assert reader.read(Answer(form, payload), Path(3, 0), NOW)[path][0] == link

@@ -18,6 +18,7 @@ class Format(IntEnum):
     SENML_CBOR = 112
     TLV = 11542
     LWM2M_JSON = 11543
+    LWM2M_CBOR = 11544
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,15 +6,17 @@ from collections.abc import Mapping
 
 from adapters.lowpan.coap.formats import Answer, Format
 from gateway.errors import DecodeError, InvalidValue
-from gateway.formats import senml
-from gateway.formats.cbor import from_cbor
+from gateway.formats import cbor, senml
+from gateway.formats.lwm2m_cbor import Node, from_lwm2m_cbor, to_lwm2m_cbor
 from gateway.formats.lwm2m_json import from_lwm2m_json, to_lwm2m_json
 from gateway.formats.text import from_text, to_text
 from gateway.formats.tlv import from_tlv, to_tlv
 from gateway.model import Path, ResourceType, Value, printable
 from gateway.objects.registry import Registry
 
-STRUCTURED = (Format.SENML_CBOR, Format.SENML_JSON, Format.TLV, Format.LWM2M_JSON)
+STRUCTURED = (
+    Format.SENML_CBOR, Format.SENML_JSON, Format.TLV, Format.LWM2M_CBOR, Format.LWM2M_JSON,
+)  # fmt: skip
 """Formats of whole instances, the best first: small, then with times, then with names."""
 
 FUTURE_S = 60.0
@@ -50,6 +52,8 @@ class Reader:
                 values = from_tlv(data, base, self.type_of)
             case Format.LWM2M_JSON:
                 values = from_lwm2m_json(data, base, self.type_of)
+            case Format.LWM2M_CBOR:
+                values = self._nodes(from_lwm2m_cbor(data), base)
             case None | Format.TEXT | Format.OPAQUE | Format.CBOR:
                 values = {base: self._single(answer, base)}
             case other:
@@ -65,6 +69,8 @@ class Reader:
                 return to_tlv(values, base, short=True)
             case Format.LWM2M_JSON:
                 return to_lwm2m_json(values, base)
+            case Format.LWM2M_CBOR:
+                return to_lwm2m_cbor(Node(path, value) for path, value in sorted(values.items()))
             case _:
                 records = [
                     senml.Record(self._root + str(path), value)
@@ -81,7 +87,7 @@ class Reader:
             case Format.OPAQUE:
                 return answer.payload
             case Format.CBOR:
-                return from_cbor(answer.payload)
+                return self._typed(cbor.from_cbor(answer.payload), base)
             case _:
                 return self._text(answer.payload, base)
 
@@ -96,6 +102,18 @@ class Reader:
             return from_text(text if kind is ResourceType.STRING else text.strip(" \r\n\0"), kind)
         except InvalidValue as error:
             raise DecodeError(f"{base}: {error}") from None
+
+    def _typed(self, value: Value, path: Path) -> Value:
+        try:
+            return cbor.typed(value, self.type_of(path) or ResourceType.NONE)
+        except InvalidValue as error:
+            raise DecodeError(f"{path}: {error}") from None
+
+    def _nodes(self, nodes: list[Node], base: Path) -> dict[Path, Value]:
+        for node in nodes:
+            if node.prefix or not base.covers(node.path):
+                raise DecodeError(f"{printable(node.prefix)}{node.path} is not in {base}")
+        return {n.path: self._typed(n.value, n.path) for n in nodes if n.value is not None}
 
     def _pack(
         self, records: list[senml.Record], base: Path, now: float
