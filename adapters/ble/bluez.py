@@ -65,7 +65,7 @@ class BluezWatch:
             self._bus.disconnect()
             raise AdapterError(
                 f"no D-Bus system bus ({reason(error)}): install and start dbus "
-                "(apt-get install dbus); in a container, mount /run/dbus/system_bus_socket"
+                "(apt-get install dbus); in a container, docs/container.md tells how"
             ) from error
         return self
 
