@@ -93,7 +93,8 @@ class ReportSection(Section):
     deadband: Deadband = 0.0
     """Tell a number (a Float, not a count) only if it differs by more than this from the last."""
     min_interval: Duration = 0.0
-    """Tell a resource at most this often; the newest value follows when the time is over."""
+    """Tell a resource at most this often; the newest value follows when the time is over, within
+    a second."""
     max_interval: Duration = 300.0
     """Tell an unchanged value again when it is measured after this time."""
     max_age: Duration = 60.0
