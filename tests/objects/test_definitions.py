@@ -3,6 +3,7 @@
 import logging
 import math
 import re
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 
@@ -16,6 +17,25 @@ from gateway.objects.definitions import DefinitionFolder, Form, Kind, Target, ki
 from gateway.objects.registry import Registry
 
 REGISTRY = Registry.builtin()
+
+
+ROOT = FilePath(__file__).parents[2]
+
+
+@pytest.mark.parametrize("file", sorted(ROOT.glob("config/devices/*.toml")), ids=lambda f: f.stem)
+def test_the_page_tells_of_each_definition_that_is_shipped(file: FilePath) -> None:
+    page = (ROOT / "docs" / "definitions.md").read_text()
+    (row,) = [line for line in page.splitlines() if line.startswith(f"| `{file.name}` |")]
+    definition = tomllib.loads(file.read_text())
+    shown = [
+        f"/{r['object']}/{r.get('instance', 0)}/{r['resource']}" for r in definition["resource"]
+    ]
+    recognised = [
+        *definition["match"].get("paths", ()),
+        *definition["match"].get("characteristics", ()),
+    ]
+    assert set(re.findall(r"`(/\d+/\d+/\d+)`", row)) == set(shown)
+    assert [each for each in recognised if f"`{each}`" not in row] == []
 
 
 @dataclass(frozen=True)
