@@ -15,6 +15,9 @@ from gateway.errors import DecodeError
 LARGEST = 4096
 """Octets of the largest datagram taken: four times the largest block, with room for options."""
 
+MAX_OPTIONS = 64
+"""Of one request, since each may cost work; a long path, a query and some ETags are twenty."""
+
 
 class Type(IntEnum):
     """How a datagram wants to be treated (RFC 7252 3)."""
@@ -150,10 +153,12 @@ def known_options(options: Iterable[tuple[int, bytes]]) -> dict[int, list[bytes]
     """The options that count; Refusal if a critical one cannot be honoured (RFC 7252 5.4).
 
     An unknown option, one of illegal length and one too many of a kind are all treated alike:
-    refused if critical, ignored if elective.
+    refused if critical, ignored if elective. More than MAX_OPTIONS are refused.
     """
     known: dict[int, list[bytes]] = {}
-    for number, value in options:
+    for count, (number, value) in enumerate(options, 1):
+        if count > MAX_OPTIONS:
+            raise Refusal(Code.BAD_OPTION, f"at most {MAX_OPTIONS} options")
         low, high = _LENGTHS.get(number, (1, 0))
         fits = low <= len(value) <= high and (number not in known or number in _REPEATABLE)
         if fits:

@@ -32,7 +32,7 @@ LinkAttributes = tuple[tuple[str, str | None], ...]
 """Names and values in order; an attribute without value has None."""
 
 Filters = tuple[tuple[str, str], ...]
-"""Names and wanted values of a query."""
+"""Names and wanted values of a query, in an order of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +65,9 @@ def _matches(text: str, wanted: str) -> bool:
 
 
 def filters(query: Sequence[str]) -> Filters:
-    """The filters of a query; what is not `name=value` is none."""
+    """The filters of a query, each once; what is not `name=value` is none."""
     parts = (parameter.partition("=") for parameter in query)
-    return tuple((name, unquote(wanted)) for name, equals, wanted in parts if equals)
+    return tuple(sorted({(name, unquote(wanted)) for name, equals, wanted in parts if equals}))
 
 
 def selector(wanted: Filters) -> Callable[[Link], bool]:

@@ -153,7 +153,7 @@ class Server:
 
     def _check_preconditions(self, request: Request) -> None:
         """Raises 4.12 unless If-Match and If-None-Match hold (RFC 7252 5.10.8)."""
-        if request.if_match and not any(self._matches(request, tag) for tag in request.if_match):
+        if request.if_match and not self._matches(request, set(request.if_match)):
             raise Refusal(Code.PRECONDITION_FAILED, "it is not what If-Match says")
         if request.if_none_match and self._exists(request):
             raise Refusal(Code.PRECONDITION_FAILED, "it exists")
@@ -166,15 +166,18 @@ class Server:
         except NotFound:
             return False
 
-    def _matches(self, request: Request, etag: bytes) -> bool:
-        """Whether this is the ETag of what a GET shows now in some format; empty is that of all."""
-        if not etag:
+    def _matches(self, request: Request, etags: set[bytes]) -> bool:
+        """Whether one is the ETag of what a GET shows now in some format; empty is that of all."""
+        if b"" in etags:
             return self._exists(request)
+        return any(self._etag(request, form) in etags for form in set(map(tagged_format, etags)))
+
+    def _etag(self, request: Request, form: int) -> bytes:
+        """The ETag of what a GET shows now in a format; empty where it shows nothing."""
         try:
-            form = Format(tagged_format(etag))
-            return tagged(self._content(Request(Code.GET, request.path), form)).etag == etag
+            return tagged(self._content(Request(Code.GET, request.path), Format(form))).etag
         except (GatewayError, ValueError):
-            return False
+            return b""
 
     # --- observing ---
 

@@ -1,9 +1,14 @@
 """ETags, what depends on them, and answers that nobody wants (RFC 7252 5.10, RFC 7967)."""
 
+from collections.abc import Sequence
+
 import pytest
 
+from adapters.coap import formats
 from adapters.coap.datagram import Datagram, Type
-from adapters.coap.messages import Code, Option
+from adapters.coap.formats import Item
+from adapters.coap.messages import Code, Format, Option, Request
+from adapters.coap.server import Server
 from gateway.model import Path
 from gateway.policy import DeviceRule
 from tests.coap.peers import Peer, Served, accept, content_format, option
@@ -102,6 +107,23 @@ async def test_a_read_has_preconditions_too(
 ) -> None:
     for _ in range(2):
         assert (await peer.ask(path, *options)).code == code
+
+
+def test_however_many_etags_are_named_an_answer_is_made_once_for_each_format(
+    home: HubBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+
+    def counted(items: Sequence[Item], form: Format, base: Path | None = None) -> bytes:
+        made.append(form)
+        return b""
+
+    monkeypatch.setattr(formats, "write", counted)
+    forms = (Format.SENML_CBOR, Format.SENML_JSON)
+    etags = [n.to_bytes(6, "big") + form.to_bytes(2, "big") for n in range(32) for form in forms]
+    asked = Request(Code.GET, ("weather", "3303", "0"), if_match=tuple(etags))
+    assert Server(home.north).read(asked).code == FAILED
+    assert sorted(made) == sorted(forms)
 
 
 async def test_an_execute_has_preconditions_too(home: HubBench, peer: Peer) -> None:

@@ -143,6 +143,11 @@ def test_filters_are_all_applied(home: HubBench, query: list[str], count: int | 
     assert len(links_of(home, *query)) == (len(links_of(home)) if count is None else count)
 
 
+def test_filters_that_select_the_same_are_one() -> None:
+    assert filters(["rt=a", "href=/b*", "rt=a", "href=%2Fb*"]) == filters(["href=/b*", "rt=a"])
+    assert len(filters(["href=*"] * 60)) == 1
+
+
 @given(st.text(max_size=30))
 def test_no_name_of_a_device_breaks_the_list(name: str) -> None:
     link = Link("/a", (("title", name), ("obs", None)))
