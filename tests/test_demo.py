@@ -203,6 +203,7 @@ def test_radio_scan_shows_the_energy_on_every_channel_as_a_bar(demo: Demo) -> No
 def test_radio_capture_writes_what_wireshark_opens(demo: Demo, tmp_path: Path) -> None:
     file = tmp_path / "air.pcap"
     assert radio(demo, f"capture --count 8 {file}") == f"8 frames written to {file}\n"
+    assert json.loads(radio(demo, f"capture --count 1 --json {tmp_path / 'one'}")) == {"frames": 1}
     shown = demo.paste(f"tshark --disable-protocol rf4ce_nwk -r {file} -V")
     assert shown.count("Constrained Application Protocol") >= 2
     assert "FCS: 0x" in shown

@@ -44,8 +44,9 @@ def bar(dbm: int) -> str:
 @radio.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--count", type=click.IntRange(min=1), help="End after so many frames.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: how many frames.")
 @click.pass_obj
-def capture(socket_file: Path, file: Path, count: int | None) -> None:
+def capture(socket_file: Path, file: Path, count: int | None, as_json: bool) -> None:
     """Write every frame to FILE until Ctrl-C, for Wireshark (pcap, link type 195)."""
     frames = talk(socket_file, {"do": "ask", "adapter": "lowpan", "question": "capture"}, None)
     written = 0
@@ -58,4 +59,5 @@ def capture(socket_file: Path, file: Path, count: int | None) -> None:
             written += 1
             if written == count:
                 break
-    click.echo(f"{written} frames written to {file}")
+    told = f"{written} frames written to {file}"
+    click.echo(json.dumps({"frames": written}) if as_json else told)

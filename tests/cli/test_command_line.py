@@ -321,8 +321,11 @@ def test_a_reload_that_is_asked_for_during_the_start_waits_for_it(
 
 
 def commands(group: click.Group, words: str = "") -> Iterator[tuple[str, click.Command]]:
-    """Every command of the core, by what is typed."""
-    for name, command in group.commands.items():
+    """Every command, also of adapters, by what is typed."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command
         if isinstance(command, click.Group):
             yield from commands(command, f"{words}{name} ")
         else:
@@ -336,7 +339,8 @@ def test_whatever_answers_a_person_answers_a_program_as_well() -> None:
         for name, command in commands(cli)
         if not any("--json" in parameter.opts for parameter in command.params)
     }
-    assert without == {"run", "config sample", "config reference", "completion"}
+    prints_a_file = {"config sample", "config reference", "completion"}
+    assert without == {"run", "demo", *prints_a_file}
 
 
 def test_answers_are_json_for_programs(daemon: Daemon) -> None:
