@@ -1,7 +1,7 @@
 // One device: its state, one value as a plot, and the object browser, made of the definitions.
 
 import { act, askFor, unlocked } from "./acting.js";
-import { $, battery, clock, dot, el, keyed, nameOf, now, put, sentence, signal, since, unitText, valueText } from "./parts.js";
+import { $, battery, clock, dot, el, keyed, knownUntil, nameOf, now, put, sentence, signal, since, unitText, valueText } from "./parts.js";
 import { plot } from "./plot.js";
 import { ask, points } from "./series.js";
 
@@ -65,7 +65,7 @@ function resourceRow(id, again) {
     const plotted = isPlotted(r), label = r.name || r.path;
     put(name, [label, plotted], () => [
       plotted ? el("button", { class: "link", type: "button", title: "Plot the last hour", click: () => { selected = r.path; again(); } }, label) : el("span", {}, label),
-      el("small", {}, r.path.split("/").slice(3).join("/"))]);
+      " ", el("small", {}, r.path.split("/").slice(3).join("/"))]);
     put(value, [r.text, r.unit, r.restored], () => r.text === null ? [] : [
       el("span", { class: `${plotted ? "number" : "text"}${r.restored ? " old" : ""}`, title: `${r.text}${r.restored ? " (from before the restart)" : ""}` },
         valueText(r, r.type, 4, `${id} ${r.path} 4`)),
@@ -120,5 +120,5 @@ function renderPlot(figure, device, objects, again) {
     point ? el("time", { class: "muted" }, clock(point[0], true)) : since(shown.at));
   canvas.dataset.path = shown.path;
   tell(null);
-  plot(canvas, points(device.id, shown.path), { now: now(), steps: shown.type === "boolean", label: `${shown.name}, last hour`, read: tell });
+  plot(canvas, points(device.id, shown.path), { now: now(), until: knownUntil(device), steps: shown.type === "boolean", label: `${shown.name}, last hour`, read: tell });
 }

@@ -1,7 +1,7 @@
 // The overview: join window, adapters, devices, who is not bridged, the log.
 
 import { act, unlocked } from "./acting.js";
-import { $, battery, clock, dot, el, keyed, nameOf, nothing, now, plural, put, sentence, signal, since, unitText, valueText } from "./parts.js";
+import { $, battery, clock, dot, el, keyed, knownUntil, nameOf, nothing, now, plural, put, sentence, signal, since, unitText, valueText } from "./parts.js";
 import { spark } from "./plot.js";
 import { ask, points } from "./series.js";
 
@@ -14,6 +14,7 @@ export function renderHome(state, again) {
   renderAdapters(state.overview?.adapters ?? []);
   renderDevices([...state.devices.values()].filter(d => d.prefix), state.overview?.absent ?? [], again, Boolean(state.overview));
   renderStrangers(state.strangers);
+  followLog();
 }
 
 function renderJoin(until) {
@@ -31,12 +32,12 @@ export const CONDITIONS = { running: "online", degraded: "offline", failed: "off
 
 function renderAdapters(adapters) {
   keyed($("adapters"), adapters, a => a.name, () => {
-    const [head, reason] = [el("div", { class: "adapter-head" }), el("p", { class: "reason" })];
-    const node = el("li", {}, head, reason);
+    const [head, reason, restarts] = [el("div", { class: "adapter-head" }), el("p", { class: "reason" }), el("p", { class: "restarts" })];
+    const node = el("li", {}, head, reason, restarts);
     node.update = a => {
       node.className = a.state;
-      put(head, [a.name, a.state, a.restarts], () => [dot(CONDITIONS[a.state]), el("strong", {}, a.name),
-        el("span", { class: "state" }, a.restarts ? `${a.state}, ${plural(a.restarts, "restart")}` : a.state)]);
+      put(head, [a.name, a.state], () => [dot(CONDITIONS[a.state]), el("strong", {}, a.name), el("span", { class: "state" }, a.state)]);
+      put(restarts, a.restarts, () => a.restarts ? plural(a.restarts, "restart") : []);
       const said = sentence(a.reason.replace(/^(failed|running): /, ""));
       put(reason, said, () => said);
       reason.title = said;
@@ -101,7 +102,8 @@ function deviceRow(again) {
     if (!main || main.number === null) return;
     ask(d.id, main.path, again);
     const line = points(d.id, main.path);
-    put(trend, [line.length, line[line.length - 1]?.[0], Math.floor(now() / 30)], () => spark(line, now(), main.type === "boolean"));
+    put(trend, [line.length, line[line.length - 1]?.[0], Math.floor(now() / 30), d.state],
+      () => spark(line, { now: now(), until: knownUntil(d), steps: main.type === "boolean" }));
   };
   return row;
 }
@@ -118,8 +120,13 @@ function renderStrangers({ total, latest }) {
   });
 }
 
+// The log shows its end until somebody scrolls away from it, also where its lines break anew.
+let follows = true;
+$("log").addEventListener("scroll", ({ target: box }) => { follows = box.scrollHeight - box.scrollTop - box.clientHeight < 8; });
+const followLog = () => { if (follows) $("log").scrollTop = $("log").scrollHeight; };
+
 export function addLog(lines) {
-  const box = $("log"), atEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 8;
+  const box = $("log");
   for (const line of lines) {
     // An adapter's status line begins with its name: that says more than the module which wrote it.
     const [, module, text] = line.module === "gateway.slots" && line.text.match(/^(\w+): (.*)$/) || ["", line.module.replace(/^(adapters|gateway)\./, ""), line.text];
@@ -128,5 +135,5 @@ export function addLog(lines) {
       el("span", { class: "module" }, module), el("span", { class: "text" }, loud, text)));
   }
   while (box.children.length > MOST_LOG_LINES) box.firstChild.remove();
-  if (atEnd) box.scrollTop = box.scrollHeight;
+  followLog();
 }

@@ -93,6 +93,9 @@ export function since(at) {
   return el("time", { class: "ago", "data-at": at || "", datetime: date?.toISOString(), title: date?.toLocaleString() }, ago(at));
 }
 
+// A value holds until it changes, but of a device that is away nobody knows.
+export const knownUntil = device => device.state === "offline" && device.seen ? Math.min(device.seen, now()) : now();
+
 export const nameOf = device => device.name || device.prefix || device.id;
 export const plural = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
 export const sentence = text => text.charAt(0).toUpperCase() + text.slice(1);

@@ -33,16 +33,16 @@ function extent(points) {
   return [low, high];
 }
 
-export function spark(points, now, steps) {
+export function spark(points, { now, until, steps }) {
   const width = 96, height = 24, pad = 2;
   const image = svg("svg", { class: "spark", viewBox: `0 0 ${width} ${height}`, width, height, "aria-hidden": "true" });
-  if (points.length < 2) return image;
+  if (!points.length) return image;
   const [low, high] = extent(points), start = Math.max(now - HOUR, points[0][0]);
-  const span = Math.max(now - start, 1);
+  const span = Math.max(now - start, 1), end = Math.max(until, points[points.length - 1][0]);
   const x = t => pad + (width - 2 * pad) * (t - start) / span;
   const y = v => high === low ? height / 2 : height - pad - (height - 2 * pad) * (v - low) / (high - low);
   const lines = pieces(points).map(piece => outline(piece, x, y, steps)).join("");
-  image.append(svg("path", { d: `${lines}H${x(now).toFixed(1)}`, class: "line" }));
+  image.append(svg("path", { d: `${lines}H${x(end).toFixed(1)}`, class: "line" }));
   return image;
 }
 
@@ -56,7 +56,7 @@ function ticks(low, high, count) {
 }
 
 // Draws the last hour into `box`; the pointer reads single values, told to `read` (null: none).
-export function plot(box, points, { now, steps, label, read }) {
+export function plot(box, points, { now, until, steps, label, read }) {
   const width = Math.max(280, box.clientWidth), height = steps ? 130 : 190, left = 46, right = 10, top = 10, bottom = 24;
   let [low, high] = points.length ? extent(points) : [0, 1];
   if (steps) [low, high] = [0, 1];
@@ -77,13 +77,13 @@ export function plot(box, points, { now, steps, label, read }) {
     image.append(svg("text", { x: x(t), y: height - 6, class: "axis middle" }, clock(t, every < 60)));
   }
   if (points.length) {
-    const last = points[points.length - 1], floor = height - bottom;
+    const last = points[points.length - 1], lastEnd = Math.max(until, last[0]), floor = height - bottom;
     for (const piece of pieces(points)) {
-      const end = piece.includes(last) ? now : piece[piece.length - 1][0];
+      const end = piece.includes(last) ? lastEnd : piece[piece.length - 1][0];
       const line = `${outline(piece, x, y, steps)}H${x(end).toFixed(1)}`;
       image.append(svg("path", { d: `${line}V${floor}H${x(piece[0][0]).toFixed(1)}Z`, class: "area" }), svg("path", { d: line, class: "line" }));
     }
-    image.append(svg("circle", { cx: x(now), cy: y(last[1]), r: 3.5, class: "dot" }));
+    image.append(svg("circle", { cx: x(lastEnd), cy: y(last[1]), r: 3.5, class: "dot" }));
     pointer(image, points, { x, y, left, right: width - right, top, bottom: height - bottom, start, span, read });
   }
   box.replaceChildren(image);
