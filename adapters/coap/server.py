@@ -56,18 +56,28 @@ class Server:
 
     def read(self, request: Request, form: Format | None = None) -> Response:
         """Answers a GET or a FETCH; in this format, whatever it accepts, where one is given."""
-        try:
-            self._check_preconditions(request)
-            whole = self._downloads.resume(request) or tagged(self._content(request, form))
-            return self._shown(request, whole)
-        except GatewayError as error:
-            return refused(error)
+        whole = self._downloads.resume(request)
+        if whole is None:
+            try:
+                whole = tagged(self._content(request, form))
+            except GatewayError as error:
+                whole = refused(error)
+        return self._on_conditions(request, whole)
 
     async def history(self, request: Request) -> Response:
         """Answers a GET of the past, from the journal."""
+        whole = self._downloads.resume(request)
+        if whole is None:
+            try:
+                whole = tagged(await self._past(request))
+            except GatewayError as error:
+                whole = refused(error)
+        return self._on_conditions(request, whole)
+
+    def _on_conditions(self, request: Request, whole: Response) -> Response:
+        """The answer, if what the request says of ETags holds for it."""
         try:
-            self._check_preconditions(request)
-            whole = self._downloads.resume(request) or tagged(await self._past(request))
+            self._check_preconditions(request, whole.etag)
             return self._shown(request, whole)
         except GatewayError as error:
             return refused(error)
@@ -151,9 +161,13 @@ class Server:
             (whole_seconds(self._port.max_age_s(device, r.path)) for r in resources), default=0
         )
 
-    def _check_preconditions(self, request: Request) -> None:
-        """Raises 4.12 unless If-Match and If-None-Match hold (RFC 7252 5.10.8)."""
-        if request.if_match and not self._matches(request, set(request.if_match)):
+    def _check_preconditions(self, request: Request, shown: bytes = b"") -> None:
+        """Raises 4.12 unless If-Match and If-None-Match hold (RFC 7252 5.10.8).
+
+        `shown` is the ETag of the answer to the request itself, if that is a read.
+        """
+        etags = set(request.if_match)
+        if etags and not (shown and shown in etags) and not self._matches(request, etags):
             raise Refusal(Code.PRECONDITION_FAILED, "it is not what If-Match says")
         if request.if_none_match and self._exists(request):
             raise Refusal(Code.PRECONDITION_FAILED, "it exists")

@@ -12,7 +12,7 @@ from adapters.coap.server import Server
 from gateway.model import Path
 from gateway.policy import DeviceRule
 from tests.coap.peers import Peer, Served, accept, content_format, option
-from tests.fakes import METER, HubBench
+from tests.fakes import METER, STATION, HubBench
 
 VALUE, LIGHT = "/weather/3303/0/5700", "/light/3311/0/5850"
 FAILED = Code.PRECONDITION_FAILED
@@ -123,7 +123,37 @@ def test_however_many_etags_are_named_an_answer_is_made_once_for_each_format(
     etags = [n.to_bytes(6, "big") + form.to_bytes(2, "big") for n in range(32) for form in forms]
     asked = Request(Code.GET, ("weather", "3303", "0"), if_match=tuple(etags))
     assert Server(home.north).read(asked).code == FAILED
-    assert sorted(made) == sorted(forms)
+    assert sorted(made) == sorted([Format.SENML_CBOR, *forms])  # the answer's own comes first
+
+
+NAMES = b'[{"n":"/weather/3303/0/5700"},{"n":"/light/3311/0/5850"}]'
+
+
+@pytest.mark.parametrize(
+    ("path", "options", "payload"),
+    [
+        (VALUE, [], b""),
+        (VALUE, [accept(60)], b""),
+        ("/weather/3303", [accept(40)], b""),
+        ("/weather/3303", [accept(40), (Option.URI_QUERY, b"depth=3")], b""),
+        ("/.well-known/core", [], b""),
+        ("/.well-known/core", [(Option.URI_QUERY, b"rt=oma*")], b""),
+        ("/", [content_format(110), accept(110)], NAMES),
+    ],
+)
+async def test_what_is_read_again_in_the_same_words_matches_until_something_else_would_be_shown(
+    home: HubBench, peer: Peer, path: str, options: list[tuple[int, bytes]], payload: bytes
+) -> None:
+    code = Code.FETCH if payload else Code.GET
+
+    async def read(*more: tuple[int, bytes]) -> Datagram:
+        return await peer.ask(path, *more, *options, code=code, payload=payload)
+
+    match = Option.IF_MATCH, option(await read(), Option.ETAG) or b""
+    assert (await read(match)).code == Code.CONTENT
+    home.hub.forget(STATION)
+    await after(peer)
+    assert (await read(match)).code == FAILED
 
 
 async def test_an_execute_has_preconditions_too(home: HubBench, peer: Peer) -> None:

@@ -1,6 +1,7 @@
 """What was measured in a time, as clients ask for it: which part, in which format, how much."""
 
 import json
+from dataclasses import replace
 
 import aiocoap
 import cbor2
@@ -105,6 +106,16 @@ async def test_a_read_and_a_history_of_one_resource_do_not_mix(
 async def test_from_is_left_out_and_to_is_in(server: Server) -> None:
     assert await records(server, NAME, f"from={T0}", f"to={T0 + 120}") == [(60, 0.0), (120, 1.0)]
     assert await records(server, NAME, f"from={T0 + 7200}", f"to={T0 + 9999}") == []
+
+
+async def test_the_etag_of_a_history_matches_that_history(server: Server) -> None:
+    query = (f"from={T0 - 1}", f"to={T0 + 60}")
+    first = await get(server, NAME, *query)
+    segments = tuple(NAME[1:].split("/"))
+    again = Request(Code.GET, segments, query, accept=Format(110), if_match=(first.etag,))
+    assert (await server.history(again)).code == Code.CONTENT
+    later = replace(again, query=(query[0], f"to={T0 + 120}"))
+    assert (await server.history(later)).code == Code.PRECONDITION_FAILED
 
 
 async def test_times_may_count_from_now(server: Server) -> None:
