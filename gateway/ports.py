@@ -116,7 +116,8 @@ class Port(Protocol):
         """The object definitions."""
 
     def status(self, text: str, *, well: bool = True) -> None:
-        """Shows one line about the adapter to the operator, and logs it when it changed.
+        """Shows one line about the adapter to the operator, and logs it when it changed before its
+        first semicolon; what is behind that may change often.
 
         `well` is False where it lacks what it needs: its radio, its server, a right.
         """

@@ -34,6 +34,7 @@ class Slot:
         self.failed = False
         self.restarts = 0
         self._well: bool | None = None  # nothing said yet
+        self._logged: tuple[str, bool] | None = None
         self._hub = hub
 
     @property
@@ -41,10 +42,11 @@ class Slot:
         return self._hub.registry
 
     def status(self, text: str, *, well: bool = True) -> None:
-        self._well = well
-        if text != self.text:
-            self.text = text
-            log.info("%s: %s", self.name, text)
+        self._well, self.text = well, text
+        said = text.partition(";")[0], well
+        if said != self._logged:  # what is behind the semicolon counts attempts
+            self._logged = said
+            log.log(logging.INFO if well else logging.WARNING, "%s: %s", self.name, text)
 
     def count(self, counter: str, n: int = 1) -> None:
         self._hub.counters[counter] += n
@@ -56,6 +58,7 @@ class Slot:
     def starts(self) -> None:
         """A new instance of the adapter begins."""
         self.text, self.running, self.failed, self._well = "starting", True, False, None
+        self._logged = None
 
     def ends(self) -> None:
         """The instance has ended."""

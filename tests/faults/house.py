@@ -214,14 +214,15 @@ class House:
             return reason in told
 
         await self.until(systemd_shows, f"systemctl status tells {reason}")
-        await self.logs(reason)
+        await self.logs(reason, "warning", "error")
 
-    async def logs(self, text: str) -> None:
-        """Waits until the log has the text, and its end on the page, too."""
+    async def logs(self, text: str, *levels: str) -> None:
+        """Waits until the log has the text, and its end on the page, too; in one of the levels."""
 
         async def logged() -> bool:
             _, tail = await self.page("/api/log")
-            return text in self.log() and any(text in line["text"] for line in tail)
+            told = [line["level"] for line in tail if text in line["text"]]
+            return text in self.log() and any(not levels or level in levels for level in told)
 
         await self.until(logged, f"the log tells {text}")
 

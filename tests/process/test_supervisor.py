@@ -180,3 +180,23 @@ async def test_a_stopped_adapter_is_not_started_again(bench: HubBench) -> None:
     await run_while(supervised, lambda: supervised.slot.running)
     assert not supervised.slot.running
     assert supervised.slot.restarts == 0
+
+
+def test_an_outage_is_one_warning_however_often_it_is_tried_and_its_end_a_line(
+    bench: HubBench, caplog: pytest.LogCaptureFixture
+) -> None:
+    port = bench.north
+    port.starts()
+    caplog.clear()
+    port.status("connected")
+    for seconds in (1, 4, 10):
+        port.status(f"not connected: timed out; tries again in {seconds} s", well=False)
+    assert port.state().text.endswith("in 10 s")
+    port.status("not connected: the server refuses the account; tries again in 60 s", well=False)
+    port.status("connected")
+    assert [(r.levelname, r.getMessage().partition(": ")[2]) for r in caplog.records] == [
+        ("INFO", "connected"),
+        ("WARNING", "not connected: timed out; tries again in 1 s"),
+        ("WARNING", "not connected: the server refuses the account; tries again in 60 s"),
+        ("INFO", "connected"),
+    ]

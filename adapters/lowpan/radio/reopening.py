@@ -228,7 +228,6 @@ class ReopeningRadio:
     def _go_down(self, error: RadioError) -> None:
         reason = str(error)
         if reason != self._reason:
-            log.warning("radio down, reopening: %s", reason)
             self._reason = reason
             self._listener.radio_down(reason)
 
