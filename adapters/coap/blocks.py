@@ -29,15 +29,12 @@ KEPT_OCTETS = 16 * 1024 * 1024
 """Of bodies that are being fetched; a list of thousands of devices has one or two million."""
 
 
-KEPT_ANSWERS = 1_024
-"""However short they are: anybody can ask for what is nowhere by a thousand names. 5 MB of keys."""
-
-
 class Kept:
-    """Answers by key, at most KEPT_ANSWERS and so many octets; the last one stays anyway."""
+    """Answers by key, at most so many, of so many octets together; the last one stays anyway."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, limit_octets: int) -> None:
         self._limit = limit
+        self._limit_octets = limit_octets
         self._octets = 0
         self._answers: OrderedDict[Hashable, Response] = OrderedDict()
 
@@ -51,7 +48,7 @@ class Kept:
         self._answers[key] = answer
         self._octets += len(answer.payload) - (len(former.payload) if former else 0)
         while len(self._answers) > 1 and (
-            self._octets > self._limit or len(self._answers) > KEPT_ANSWERS
+            self._octets > self._limit_octets or len(self._answers) > self._limit
         ):
             self._octets -= len(self._answers.popitem(last=False)[1].payload)
 
@@ -65,8 +62,8 @@ class Downloads:
     """Cuts answers into blocks and keeps bodies, so that one transfer shows one version."""
 
     def __init__(self) -> None:
-        self._bodies = Kept(KEPT_OCTETS)
-        self._etags: OrderedDict[Hashable, bytes] = OrderedDict()
+        self._bodies = Kept(DOWNLOADS, KEPT_OCTETS)
+        self._etags: OrderedDict[bytes, bytes] = OrderedDict()
 
     def resume(self, request: Request) -> Response | None:
         """The answer that this request's transfer began with, if it asks for a later block."""
@@ -95,12 +92,12 @@ class Downloads:
         """Lets a client go on with the body of this ETag, whose first block was cut for another."""
         self._remember(request.transfer, etag)
 
-    def _keep(self, transfer: Hashable, whole: Response) -> None:
+    def _keep(self, transfer: bytes, whole: Response) -> None:
         same = self._bodies.get(whole.etag)  # one body in memory for all who fetch it
         self._bodies.put(whole.etag, same or whole)
         self._remember(transfer, whole.etag)
 
-    def _remember(self, transfer: Hashable, etag: bytes) -> None:
+    def _remember(self, transfer: bytes, etag: bytes) -> None:
         self._etags[transfer] = etag
         self._etags.move_to_end(transfer)
         if len(self._etags) > DOWNLOADS:
@@ -144,7 +141,7 @@ class Uploads:
     """Puts together the bodies that clients send in blocks."""
 
     def __init__(self) -> None:
-        self._bodies: OrderedDict[Hashable, bytearray] = OrderedDict()
+        self._bodies: OrderedDict[bytes, bytearray] = OrderedDict()
 
     def add(self, request: Request) -> Request | None:
         """The request with its whole body; None while more blocks are to come."""

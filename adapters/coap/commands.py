@@ -29,7 +29,10 @@ LIBRARY = "adapters.coap.aiocoap"
 logging.getLogger(LIBRARY).setLevel(logging.ERROR)  # below that peers set its pace
 
 REMEMBERED = 24_576
-"""Requests kept to know their repetitions, a third for what must not be done twice. 60 MB."""
+"""Answers kept for repetitions, a third of what must not be done twice; 2 kB each, 50 MB.
+
+Three times that where uvloop is used and requests have kilobytes: its timers lie between them.
+"""
 
 EVERY_CLASS = 0x1A
 """The No-Response value for an answer that is not to be sent (RFC 7967 2.1)."""
@@ -175,6 +178,7 @@ class Commands(interfaces.MessageInterface):  # type: ignore[misc]
     def send(self, message: Message) -> None:
         self._manager.message_id |= UPPER_HALF
         self._send(message.encode(), message.remote.peer)
+        message.request = None  # the answer is kept for repetitions, what was asked need not be
 
     async def recognize_remote(self, remote: object) -> bool:
         return isinstance(remote, Address) and remote.socket is self._socket
@@ -210,6 +214,7 @@ class Site:
             message.opt.add_option(OptionNumber(number).create_option(decode=value))
         if said:
             message = said.protect(message)
+            remote.said = None
         if datagram.unwanted(options, response.code):
             message.opt.no_response = EVERY_CLASS
         pipe.add_response(message, is_last=True)

@@ -18,8 +18,11 @@ LINKS_MAX_AGE_S = 60
 SETTLE_S = 1.0
 """How long after news devices are described: they come in crowds, and /25 lists them all."""
 
+KEPT_LISTS = 64
+"""That were asked for lately, by filter: anybody can ask for what is nowhere. 2 MB of filters."""
+
 KEPT_OCTETS = 4 * 1024 * 1024
-"""Of lists that were asked for lately, by filter; one is kept if it alone is longer."""
+"""Of these lists; one is kept if it alone is longer."""
 
 
 class Directory:
@@ -28,7 +31,7 @@ class Directory:
     def __init__(self, port: NorthPort) -> None:
         self._port = port
         self._texts: dict[DeviceId, str] = {}
-        self._lists = Kept(KEPT_OCTETS)
+        self._lists = Kept(KEPT_LISTS, KEPT_OCTETS)
         self._news = asyncio.Event()
         self._news.set()
         self._lost = 0

@@ -35,7 +35,13 @@ DRAIN = 128
 """Datagrams read in one turn of the event loop: enough to be quick, little enough to be fair."""
 
 PREPARED = 4_096
-"""Requests kept with their answers; when they are more, all are dropped and made anew. 2 MB."""
+"""Requests kept with their answers; when they are more, all are dropped and made anew.
+
+2 MB where they are of single resources; 20 MB if each answer fills a block.
+"""
+
+PREPARED_OCTETS = 128
+"""The options of what is kept: a path, a host, a format. Who pads them is answered, but slowly."""
 
 PREPARED_S = 1.0
 """A prepared answer is used this long, so that its Max-Age is right to the second."""
@@ -255,10 +261,12 @@ class Front:
     def _prepare(self, request: Request, response: Response, data: bytes) -> None:
         if response.code != Code.CONTENT or response.block2 or request.observe is not None:
             return
+        options = data[4 + (data[0] & 15) :]
+        if len(options) > PREPARED_OCTETS:
+            return
         if source := self._server.source(request):
             if len(self._prepared) >= PREPARED:
                 self._prepared.clear()
-            options = data[4 + (data[0] & 15) :]
             tail = datagram.encode_tail(response.options(), response.payload)
             until = self._loop.time() + PREPARED_S
             self._prepared[options] = Prepared(source, source(), until, tail)

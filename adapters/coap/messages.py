@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
@@ -167,9 +168,13 @@ class Request:
         return self.block2 is not None and self.block2.number > 0
 
     @property
-    def transfer(self) -> Hashable:
-        """What all blocks of one transfer have in common (RFC 7959 2.4, RFC 9175 3.3)."""
-        return self.peer, self.code, self.path, self.query, self.accept, self.request_tag
+    def transfer(self) -> bytes:
+        """What all blocks of one transfer have in common (RFC 7959 2.4, RFC 9175 3.3), as a hash.
+
+        So a table of them has a size, however long clients make their requests.
+        """
+        common = self.peer, self.code, self.path, self.query, self.accept, self.request_tag
+        return hashlib.blake2b(repr(common).encode(), digest_size=16).digest()
 
 
 @dataclass(frozen=True, slots=True)

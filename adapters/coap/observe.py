@@ -45,6 +45,7 @@ class Endpoint:
     peer: Peer
     mid: int = field(default_factory=lambda: secrets.randbelow(UPPER_HALF))
     observers: dict[bytes, Observer] = field(default_factory=dict)
+    weight: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -74,6 +75,11 @@ class Observer:
     deadline: float = 0.0
     datagram: bytes = b""
 
+    @property
+    def weight(self) -> int:
+        """For how many observations it counts: one for each name, and for each kilobyte of them."""
+        return len(self.targets) + len(self.request.payload) // 1024
+
 
 class Observers:
     """The observations through one socket; at most `limit`, at most `limit_per_peer` of one peer.
@@ -92,10 +98,10 @@ class Observers:
         self._by_path: dict[DeviceId, dict[Path | None, dict[Observer, None]]] = {}
         self._timers: TimerWheel[Observer] = TimerWheel(0.0)
         self._unproven: dict[Observer, None] = {}
-        self._count = 0
+        self._weight = 0
 
     def __len__(self) -> int:
-        return self._count
+        return sum(len(endpoint.observers) for endpoint in self._endpoints.values())
 
     def next_number(self) -> int:
         """The Observe number for the next representation (24 bits, RFC 7641 4.4)."""
@@ -122,23 +128,25 @@ class Observers:
         if endpoint is None:
             endpoint = Endpoint((intern(peer[0]), *peer[1:]))  # a host's name is kept once
         self.cancel(peer, token)
-        if len(endpoint.observers) >= self._limit_per_peer:
-            return None
-        if self._count >= self._limit and self._unproven:
-            self.forget(next(iter(self._unproven)))
-        if self._count >= self._limit:
-            return None
         request, targets = self._shared(_without_client(request), targets)
         observer = Observer(
             endpoint, token, request, form, targets, confirmable, now, conditions, credit
         )
+        weight = observer.weight
+        if endpoint.weight + weight > self._limit_per_peer:
+            return None
+        while self._weight + weight > self._limit:
+            if not self._unproven:
+                return None
+            self.forget(next(iter(self._unproven)))
         self._endpoints[endpoint.peer] = endpoint
         endpoint.observers[token] = observer
+        endpoint.weight += weight
+        self._weight += weight
         for device, path in targets:
             self._by_path.setdefault(device, {}).setdefault(path, {})[observer] = None
         if credit < math.inf:
             self._unproven[observer] = None
-        self._count += 1
         self.schedule(observer)
         return observer
 
@@ -178,7 +186,8 @@ class Observers:
         observer.awaiting = False
         if endpoint.observers.get(observer.token) is observer:
             del endpoint.observers[observer.token]
-            self._count -= 1
+            endpoint.weight -= observer.weight
+            self._weight -= observer.weight
             if not endpoint.observers:
                 self._endpoints.pop(endpoint.peer, None)
 
@@ -296,7 +305,15 @@ class Observers:
 
 def _without_client(request: Request) -> Request:
     """What all who ask the same have in common."""
-    return replace(request, peer=None, echo=b"", etags=(), if_match=(), if_none_match=False)
+    return replace(
+        request,
+        peer=None,
+        echo=b"",
+        etags=(),
+        if_match=(),
+        if_none_match=False,
+        request_tag=(),
+    )
 
 
 def _timeout_s(mid: int, tries: int) -> float:

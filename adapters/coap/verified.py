@@ -22,7 +22,7 @@ VERIFIED_S = 600.0
 """Then an address has to show again that it is there: it may be another's by now."""
 
 REMEMBERED = 20_000
-"""Addresses known to be real; the one that was verified first gives way. 5 MB at most."""
+"""Addresses known to be real; the one that was verified first gives way. 6 MB at most."""
 
 
 class Verified:

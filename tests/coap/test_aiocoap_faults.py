@@ -13,6 +13,7 @@ from itertools import pairwise
 
 import cbor2
 import pytest
+from aiocoap import Message
 from aiocoap.numbers import ContentFormat
 
 from adapters.coap.datagram import Type
@@ -46,6 +47,18 @@ async def test_a_read_leaves_nothing_behind(peer: Peer, kind: Type) -> None:
     gc.collect()
     assert len(gc.get_objects()) - objects < 1_000  # half an object a read
     assert resident_kb() - before < 2 * 1024
+
+
+async def test_what_was_asked_is_not_kept_with_the_answer(peer: Peer) -> None:
+    """There, every option and octet of it, for 247 s."""
+    octets = peer.request(LIGHT, content_format(0), code=Code.POST, payload=b"x" * 1_000)
+    for _ in range(2):  # the second is answered by what is kept
+        peer.send(octets)
+        assert (await peer.receive()).code == Code.METHOD_NOT_ALLOWED
+    gc.collect()
+    kept = [each for each in gc.get_objects() if isinstance(each, Message)]
+    assert [each.code for each in kept if each.code == Code.METHOD_NOT_ALLOWED]
+    assert not [each for each in kept if len(each.payload) == 1_000]
 
 
 async def test_a_format_that_nobody_knows_leaves_nothing_behind(peer: Peer) -> None:

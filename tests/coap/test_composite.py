@@ -14,6 +14,7 @@ from adapters.coap.messages import Code, Format, Option, Request, Response
 from adapters.coap.server import Server
 from gateway.formats import senml
 from gateway.model import Path, Value
+from tests.coap.conftest import Serve
 from tests.coap.peers import Served, coap_client, content_format, observe_number
 from tests.deadlines import DEADLINE_S
 from tests.fakes import METER, STATION, HubBench
@@ -236,6 +237,15 @@ async def test_composites_of_different_names_are_different_observations(
     home.say({Path(3303, 0, 5700): 22.0})
     assert (await one.receive()).payload.count(b'"n"') == 1
     assert (await two.receive()).payload.count(b'"n"') == 2
+
+
+async def test_each_name_of_an_observed_composite_counts(serve: Serve) -> None:
+    served = await serve(max_observers=4, max_observers_per_client=3)
+    absent = [f"/weather/3303/{number}" for number in range(7, 10)]
+    for named, observed in ((["/light", *absent], False), (absent, True), (["/light"], True)):
+        _, answer = await observe(served, names(*named))
+        assert answer.code == Code.CONTENT
+        assert (observe_number(answer) is not None) is observed
 
 
 async def test_a_whole_device_is_observed_in_a_composite(home: HubBench, served: Served) -> None:

@@ -1,8 +1,5 @@
 """All links, block by block: one body for each client, whatever happens meanwhile."""
 
-import pytest
-
-from adapters.coap import blocks
 from adapters.coap.blocks import Kept
 from adapters.coap.messages import Block, Code, Request, Response
 from adapters.coap.server import Server
@@ -55,9 +52,8 @@ def test_a_transfer_goes_on_after_a_restart_unless_the_list_changed(home: HubBen
     assert other.etag != before.etag  # the client sees that it must begin again
 
 
-def test_what_selects_nothing_is_not_kept_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocks, "KEPT_ANSWERS", 3)
-    kept = Kept(100)
+def test_what_selects_nothing_is_not_kept_without_end() -> None:
+    kept = Kept(3, 100)
     for number in range(5):
         kept.put(number, Response(Code.CONTENT))
     assert [kept.get(number) is not None for number in range(5)] == [False, False, True, True, True]
@@ -72,7 +68,7 @@ def test_filtered_lists_are_transferred_alike(home: HubBench) -> None:
 
 
 def test_what_is_kept_is_bounded_in_octets_but_for_the_newest() -> None:
-    kept = Kept(100)
+    kept = Kept(20, 100)
     for number in range(10):
         kept.put(number, Response(Code.CONTENT, bytes(30)))
     assert [number for number in range(10) if kept.get(number)] == [7, 8, 9]

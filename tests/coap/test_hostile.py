@@ -4,13 +4,15 @@ import asyncio
 import logging
 import os
 import random
+from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import cbor2
 import pytest
 
 from adapters.coap.datagram import Datagram, Type, decode, encode
-from adapters.coap.messages import Code, Format, Option
+from adapters.coap.messages import Code, Format, Option, Request
 from gateway.errors import DecodeError
 from gateway.formats.senml import NAMESPACE
 from tests.coap.peers import Peer, Served, accept, content_format, resident_kb
@@ -233,6 +235,26 @@ async def test_options_that_nobody_knows_leave_nothing_behind(
     answer = await peer.ask(path, content_format(0), *more, code=Code.PUT, payload=b"1")
     assert answer.code == Code.FORBIDDEN
     assert len(OptionNumber) == before
+
+
+async def test_reads_that_are_padded_leave_nothing_behind(served: Served) -> None:
+    peer, before = served.peer(), resident_kb()
+    for number in range(2_000):
+        answer = await peer.ask(VALUE, (9998, number.to_bytes(2, "big") + bytes(4_000)))
+        assert answer.code == Code.CONTENT
+    assert resident_kb() - before < 2 * 1024
+
+
+def test_a_transfer_is_known_by_little_however_long_its_requests_are() -> None:
+    parts: list[dict[str, Any]] = [
+        {}, {"peer": ("192.0.2.7", 1)}, {"code": Code.FETCH}, {"path": ("b",)},
+        {"query": ("q" * 4_000,)}, {"accept": Format.LINK}, {"request_tag": (b"tag",) * 60},
+    ]  # fmt: skip
+    asked = Request(Code.GET, ("a",), peer=("192.0.2.7", 5683))
+    known = [replace(asked, **part, payload=b"x", etags=(b"y",)).transfer for part in parts]
+    assert len(set(known)) == len(parts)
+    assert known[0] == asked.transfer
+    assert all(len(repr(key)) < 100 for key in known)
 
 
 async def test_a_client_cannot_take_memory_with_endless_blocks(served: Served) -> None:

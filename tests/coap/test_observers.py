@@ -209,6 +209,41 @@ def test_the_limits_hold_for_one_client_and_for_all() -> None:
     assert fits(BEN, b"2")
 
 
+def test_an_observation_counts_once_for_each_name_and_each_kilobyte() -> None:
+    observers = Observers(limit=7, limit_per_peer=4, number=0)
+
+    def add(peer: tuple[str, int], names: int, octets: int = 0, credit: float = math.inf) -> bool:
+        targets = [(DEVICE, Path(3303, number)) for number in range(names)]
+        asked = replace(REQUEST, code=Code.FETCH, payload=bytes(octets))
+        form = Format.SENML_CBOR
+        return bool(
+            observers.register(
+                peer, b"a", asked, form, targets, confirmable=True, now=0.0, credit=credit
+            )
+        )
+
+    assert [add(ANN, 5), add(ANN, 4, 1024), add(ANN, 4, 1023)] == [False, False, True]
+    assert [add(BEN, 4), add(BEN, 3)] == [False, True]
+    observers.cancel(ANN, b"a")
+    assert add(BEN, 4)
+    forged = [("192.0.2.7", port) for port in range(3)]
+    assert all(add(peer, 1, credit=100) for peer in forged)
+    assert add(ANN, 2)
+    assert [observers.has(peer) for peer in forged] == [False, False, True]
+
+
+def test_of_what_one_client_asked_nothing_is_kept_that_others_did_not(
+    observers: Observers,
+) -> None:
+    mine = replace(REQUEST, peer=ANN, request_tag=(b"tag",), etags=(b"etag",), echo=b"echo")
+    observer = observers.register(
+        ANN, b"a", mine, Format.TEXT, [(DEVICE, VALUE)], confirmable=True, now=0.0
+    )
+    assert observer
+    assert observer.request == REQUEST
+    assert register(observers, BEN).request is observer.request
+
+
 def test_who_never_acknowledged_gives_way_to_others() -> None:
     observers = Observers(limit=4, limit_per_peer=4, number=0)
 
@@ -240,7 +275,7 @@ def test_nothing_is_left_of_observers_that_are_gone(observers: Observers) -> Non
         observers.forget(observer)
         observers.forget(observer)
     emptied = Observers(limit=100, limit_per_peer=10, number=0)
-    for name in ("_endpoints", "_by_mid", "_by_path", "_count"):
+    for name in ("_endpoints", "_by_mid", "_by_path", "_weight"):
         assert getattr(observers, name) == getattr(emptied, name)
     assert observers.due(1e6) == []
 

@@ -1,5 +1,6 @@
 """Writing from another machine, under OSCORE (RFC 8613)."""
 
+import gc
 import json
 from pathlib import Path as File
 from tempfile import TemporaryDirectory
@@ -14,7 +15,7 @@ from adapters.coap.adapter import Coap, CoapSection
 from adapters.coap.datagram import Datagram, Type, decode, encode
 from adapters.coap.messages import Code, Option, Refusal
 from adapters.coap.oscore import Contexts
-from adapters.coap.secured import Recovery
+from adapters.coap.secured import Recovery, Unprotected
 from gateway.configuration.checks import Severity
 from gateway.errors import AdapterError
 from gateway.events import Write
@@ -105,6 +106,12 @@ async def test_who_has_a_key_writes_and_executes(home: HubBench, phone: Client) 
     assert command.values == {Path(3311, 0, 5850): True}
     assert command.origin.startswith("coap phone at 192.0.2.2:")
     assert int((await phone.ask("/light/3340/0/5523", code=Code.POST)).code) == Code.CHANGED
+
+
+async def test_what_was_said_under_a_key_is_not_kept(phone: Client) -> None:
+    await phone.ask(LIGHT, content_format(0), code=Code.PUT, payload=b"1")
+    gc.collect()
+    assert not [each for each in gc.get_objects() if isinstance(each, Unprotected)]
 
 
 async def test_who_has_a_key_reads_everything_at_once(phone: Client) -> None:
