@@ -122,7 +122,10 @@ class Service:
 
     async def _serve(self, hub: Hub, lineup: Lineup, own: OwnDevice, saver: Saver) -> None:
         # No TaskGroup: it would wait for ever for an adapter that does not stop.
-        log.info("border-gateway %s starts with %d devices", __version__, len(hub.store) - 1)
+        log.info(
+            "border-gateway %s starts with %d devices; configuration %s, state in %s",
+            __version__, len(hub.store) - 1, self._config.source, self._state_folder,
+        )  # fmt: skip
         await lineup.become(self._config.adapters)
         progress = Progress(hub.monotonic, tick=STUCK_AFTER_S, saving=STUCK_AFTER_S)
         work = (

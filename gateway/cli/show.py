@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from gateway.formats.durations import about
 from gateway.formats.text import to_words
 from gateway.model import printable
 
@@ -43,13 +44,7 @@ def clean(text: str) -> str:
 
 def ago(at: float | None) -> str:
     """How long ago a time in Unix seconds was, such as "5 min"."""
-    if at is None:
-        return "never"
-    seconds = max(0, int(time.time() - at))
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds // size} {unit}"
-    return f"{seconds} s"
+    return "never" if at is None else about(time.time() - at)
 
 
 def with_unit(value: int | float | str | None, unit: str) -> str:

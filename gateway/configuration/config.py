@@ -6,7 +6,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path as FilePath
 
@@ -32,12 +32,15 @@ from gateway.ports import Adapter, Section
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """A valid configuration. `adapters` holds the class and the section of each enabled adapter."""
+    """A valid configuration. `adapters` holds the class and the section of each enabled adapter;
+    `source` is what an operator knows it by.
+    """
 
     gateway: GatewaySection
     rules: Rules
     adapters: Mapping[str, tuple[type[Adapter], Section]]
     journal: Retention = field(default_factory=Retention)
+    source: str = "no file"
 
 
 def adapter_entry_points() -> Mapping[str, EntryPoint]:
@@ -49,7 +52,7 @@ def load(file: FilePath) -> Config:
     """The configuration in `file`; ConfigError with every fault, one a line."""
     text = read(file)
     try:
-        return parse(text)
+        return replace(parse(text), source=str(file))
     except ConfigError as error:
         lines = "\n".join(f"  {line}" for line in str(error).splitlines())
         raise ConfigError(f"{file} cannot be used:\n{lines}") from None

@@ -11,6 +11,7 @@ from gateway.devices.identities import Memory
 from gateway.devices.presence import Presence
 from gateway.errors import StateError
 from gateway.events import Availability, Device, State
+from gateway.formats.durations import about
 from gateway.model import GATEWAY, DeviceId
 from gateway.policy import Rules
 from gateway.store import Store
@@ -220,8 +221,10 @@ class Attendance:
     ) -> None:
         before = known.availability
         if before.state is not state:
-            log.log(level, "%s (%s) is %s: %s", known.id, known.prefix, state.value, reason)
             now = Availability(state, reason, self._wall())
+            was_away = before.state is State.OFFLINE
+            away = f", after {about(now.since - before.since)} offline" if was_away else ""
+            log.log(level, "%s (%s) is %s%s: %s", known.id, known.prefix, state.value, away, reason)
         else:
             now = replace(before, reason=reason)
         self._store.put(replace(known, availability=now))

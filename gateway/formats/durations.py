@@ -15,6 +15,14 @@ def parse_duration(value: object) -> float:
     raise ValueError('expected a duration with its unit, such as "500ms", "30s", "5min", "1h"')
 
 
+def about(seconds: float) -> str:
+    """A time span for people, in its largest unit and rounded down: "5 min"."""
+    for unit in ("d", "h", "min"):
+        if seconds >= _UNITS_S[unit]:
+            return f"{int(seconds // _UNITS_S[unit])} {unit}"
+    return f"{max(0, int(seconds))} s"
+
+
 def duration_text(seconds: float) -> str:
     """The inverse of `parse_duration`, in the largest unit without fraction."""
     for unit, size in reversed(_UNITS_S.items()):

@@ -45,6 +45,20 @@ def test_a_connected_device_may_be_silent_for_ever(bench: HubBench) -> None:
     assert after(bench, 30 * DAY) is State.ONLINE
 
 
+def test_the_log_tells_once_when_a_device_goes_and_comes_and_how_long_it_was_away(
+    bench: HubBench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.join()
+    bench.south.online(STATION, "connected")
+    bench.hub.attendance.away(STATION, "the radio is down")
+    assert after(bench, 3 * HOUR + 59) is State.OFFLINE
+    caplog.clear()
+    bench.south.online(STATION, "connected")
+    bench.say({TEMPERATURE: 20.0})
+    (line,) = (record.getMessage() for record in caplog.records)
+    assert line == f"{STATION} (d1) is online, after 3 h offline: connected"
+
+
 def test_a_device_that_hangs_up_and_comes_back_soon_was_never_offline(bench: HubBench) -> None:
     bench.hub.rules = Rules(patience=Patience(powered_s=10))
     bench.join()

@@ -53,6 +53,7 @@ def test_watch_prints_a_line_a_change(daemon: Daemon) -> None:
 def test_sigterm_ends_the_daemon_cleanly_within_five_seconds(daemon: Daemon) -> None:
     status, log = daemon.end()
     assert status == 0
+    assert f"configuration {daemon.config}, state in {daemon.folder / 'state'}" in log
     assert log.splitlines()[-1].endswith("stopped")
     assert not (daemon.folder / "control.sock").exists()
 
