@@ -96,7 +96,7 @@ def set_level(level: str) -> None:
 
 def set_module_level(level: str, name: str) -> str:
     """How much one module, or an adapter (`ble`), logs from now on; its full name. NotFound."""
-    known = modules()
+    known = sorted({*modules(), *filter(_is_ours, sys.modules)})
     full = next((n for n in (name, f"adapters.{name}", f"gateway.{name}") if n in known), None)
     if full is None:
         close = difflib.get_close_matches(name, [k.partition(".")[2] for k in known], n=1)
@@ -119,7 +119,11 @@ def change(level: str, module: str | None) -> str:
 
 def modules() -> Sequence[str]:
     """Our modules that log, and the packages that they are in."""
-    return sorted(n for n in logging.root.manager.loggerDict if n.partition(".")[0] in OURS)
+    return sorted(filter(_is_ours, logging.root.manager.loggerDict))
+
+
+def _is_ours(name: str) -> bool:
+    return name.partition(".")[0] in OURS
 
 
 def _short(known: Sequence[str]) -> str:

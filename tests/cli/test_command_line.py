@@ -172,6 +172,7 @@ def test_the_shell_completes_commands_devices_and_paths(daemon: Daemon) -> None:
     assert completed(daemon, ["forget"], "at") == ["attic"]
     assert completed(daemon, ["forget"], "sim:") == ["sim:0000000000000001"]
     assert completed(daemon, ["log", "debug"], "s") == ["sim"]
+    assert daemon.command("log", "debug", "sim").returncode == 0
     assert completed(daemon, ["set"], "attic/3312") == ["attic/3312/0/5850"]
     assert {"attic", "attic/3303/0/5700"} <= set(completed(daemon, ["get"], "at"))
     daemon.end()
