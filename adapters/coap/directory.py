@@ -21,6 +21,9 @@ SETTLE_S = 1.0
 KEPT_LISTS = 64
 """That were asked for lately, by filter: anybody can ask for what is nowhere. 2 MB of filters."""
 
+MANY_DEVICES = 16
+"""To look through the links of more takes more than a millisecond."""
+
 KEPT_OCTETS = 4 * 1024 * 1024
 """Of these lists; one is kept if it alone is longer."""
 
@@ -49,6 +52,12 @@ class Directory:
             answer = tagged(Response(Code.CONTENT, payload, Format.LINK, max_age_s=max_age_s))
             self._lists.put(wanted, answer)
         return answer
+
+    def is_at_hand(self, request: Request) -> bool:
+        """Whether nothing has to be searched for what a GET selects, or little."""
+        wanted = links.filters(request.query)
+        is_kept = not wanted or self._lists.get(wanted) is not None
+        return is_kept or len(self._port.devices()) <= MANY_DEVICES
 
     def forget(self, device: DeviceId) -> None:
         """Notes that a device may show other links than before."""

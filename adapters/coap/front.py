@@ -219,8 +219,11 @@ class Front:
     def _read(self, request: Request, message: Datagram, peer: Peer, room: float) -> Response:
         """Answers a read, in at most `room` octets if there is a way, and begins an observation.
 
-        Where an observation begins there is to be room for its first notification, too.
+        Where an observation begins there is to be room for its first notification, too. What takes
+        long is not made for whom nobody has seen.
         """
+        if room < math.inf and self._server.takes_long(request):
+            return self._challenge(peer)
         response = self._server.read(request)
         if room < math.inf:
             share = room / 2 - OBSERVE_OCTETS if request.observe == 0 else room

@@ -35,6 +35,12 @@ from gateway.readings.journal import whole_moments
 
 WELL_KNOWN_CORE = (".well-known", "core")
 
+MANY_RESOURCES = 128
+"""To show more at once takes more than a millisecond, and in most formats more than a block."""
+
+MANY_NAMES_OCTETS = 512
+"""Of a composite's names: to look up more takes as long."""
+
 _CHANGING = frozenset({Code.PUT, Code.POST, Code.DELETE})
 
 _DEPTH = re.compile(r"depth=([0-3])")
@@ -63,6 +69,18 @@ class Server:
             except GatewayError as error:
                 whole = refused(error)
         return self._on_conditions(request, whole)
+
+    def takes_long(self, request: Request) -> bool:
+        """Whether a GET or a FETCH takes milliseconds to answer, as far as a look can tell."""
+        if request.path == WELL_KNOWN_CORE:
+            return not self.directory.is_at_hand(request)
+        if len(request.payload) > MANY_NAMES_OCTETS:
+            return True
+        try:
+            named = self.targets(request)
+        except GatewayError:
+            return False
+        return sum(len(self._port.resources(*each)) for each in named) > MANY_RESOURCES
 
     async def history(self, request: Request) -> Response:
         """Answers a GET of the past, from the journal."""

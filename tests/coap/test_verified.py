@@ -5,9 +5,11 @@ import asyncio
 import pytest
 
 from adapters.coap.datagram import Datagram, Type, encode
+from adapters.coap.directory import MANY_DEVICES
 from adapters.coap.messages import Code, Option
+from adapters.coap.server import MANY_RESOURCES
 from adapters.coap.verified import REMEMBERED, VERIFIED_S, Verified
-from gateway.model import Path
+from gateway.model import DeviceId, Path
 from tests.coap.conftest import Serve
 from tests.coap.network import GATEWAY, GATEWAY_6, Network
 from tests.coap.peers import Peer, Served, accept, coap_client, content_format, option
@@ -142,6 +144,41 @@ async def whole(peer: Peer, path: str, *more: tuple[int, bytes]) -> Datagram:
     """The answer after the challenge."""
     echo = option(await peer.ask(LINKS), Option.ECHO)
     return await peer.ask(path, *more, (Option.ECHO, echo or b""))
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "options", "payload"),
+    [
+        (Code.GET, "/weather/3303", [(Option.BLOCK2, b"\x01")], b""),
+        (Code.GET, "/weather/3303", [(Option.IF_MATCH, b"\0" * 8)], b""),
+        (Code.GET, LINKS, [(Option.URI_QUERY, b"rt=nothing")], b""),
+        (Code.FETCH, "/", [content_format(110), (Option.BLOCK2, b"\x01")], b'[{"n":"/weather"}]'),
+        (Code.FETCH, "/", [content_format(110)], b"[%s]" % b",".join([b'{"n":"/nobody/3"}'] * 40)),
+    ],
+)
+async def test_what_takes_long_to_make_is_not_made_for_an_address_that_may_be_forged(
+    home: HubBench,
+    stranger: Peer,
+    method: Code,
+    path: str,
+    options: list[tuple[int, bytes]],
+    payload: bytes,
+) -> None:
+    home.say({Path(3303, instance, 5700): 1.0 for instance in range(MANY_RESOURCES)})
+    for number in range(MANY_DEVICES):
+        home.join(DeviceId(f"ble:00-00-00-00-00-{number:02x}"))
+    asked = stranger.request(path, *options, code=method, payload=payload)
+    assert (await ask(stranger, asked)).code == Code.UNAUTHORIZED
+    await whole(stranger, path)
+    answer = await stranger.ask(path, *options, code=method, payload=payload)
+    assert answer.code in {Code.CONTENT, Code.PRECONDITION_FAILED}
+
+
+async def test_a_composite_of_a_few_names_is_read_like_anything(stranger: Peer) -> None:
+    asked = content_format(110), accept(110)
+    payload = b'[{"n":"/weather/3303/0/5700"},{"n":"/light/3311/0/5850"}]'
+    octets = stranger.request("/", *asked, code=Code.FETCH, payload=payload)
+    assert b'"v":21.5' in (await ask(stranger, octets)).payload
 
 
 @pytest.mark.parametrize("code", [Code.PUT, Code.POST, Code.DELETE, Code.IPATCH])
