@@ -138,8 +138,11 @@ class Hub:
         else:
             self.admission.refuse(adapter, device, reason)
 
-    def report(self, readings: Sequence[Reading]) -> None:
-        """Takes what an admitted device said; readings that no definition allows are counted."""
+    def report(self, readings: Sequence[Reading], *, late: bool = False) -> None:
+        """Takes what an admitted device said; readings that no definition allows are counted.
+
+        What is said shows that the device is there, unless it comes late.
+        """
         known: list[Reading] = []
         for reading in readings:
             if reading.device in self.store:
@@ -148,7 +151,8 @@ class Hub:
                 self.counters["readings_of_strangers"] += 1
         widened, changes = self.values.take(known)
         for device in dict.fromkeys(r.device for r in known):
-            self.attendance.reported(device)
+            if not late:
+                self.attendance.reported(device)
             if device in widened:
                 self._changed(device)
         self._tell(changes)

@@ -147,8 +147,11 @@ class SouthPort(Port, Protocol):
     def remember(self, key: str, data: bytes) -> None:
         """Keeps data for ever; it is on disk when this returns. StateError if it cannot be."""
 
-    def report(self, readings: Sequence[Reading]) -> None:
-        """Takes what an admitted device said, one frame in one call; the device is online."""
+    def report(self, readings: Sequence[Reading], *, late: bool = False) -> None:
+        """Takes what an admitted device said, one frame in one call; the device is online.
+
+        What it said before it was lost comes `late`, and leaves its state as it is.
+        """
 
     def online(self, device: DeviceId, reason: str) -> None:
         """The device is reached, though it has not said anything new; `lost` ends it.

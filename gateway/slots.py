@@ -90,8 +90,8 @@ class SouthSlot(Slot):
     def remember(self, key: str, data: bytes) -> None:
         self._hub.memory.remember(self.name, key, data)
 
-    def report(self, readings: Sequence[Reading]) -> None:
-        self._hub.report(readings)
+    def report(self, readings: Sequence[Reading], *, late: bool = False) -> None:
+        self._hub.report(readings, late=late)
 
     def online(self, device: DeviceId, reason: str) -> None:
         self._hub.attendance.online(device, reason)

@@ -27,9 +27,10 @@ class RecordedDevice:
         """Says once what was recorded, with the times of then, and how the device was."""
         if not self._unsaid:
             return
-        port.report(self._unsaid)
+        is_away = self._recorded.state is not State.ONLINE
+        port.report(self._unsaid, late=is_away)
         self._unsaid = []
-        if self._recorded.state is not State.ONLINE:
+        if is_away:
             asleep = self._recorded.state is State.ASLEEP
             port.lost(self.id, self._recorded.reason, asleep=asleep)
 

@@ -41,9 +41,9 @@ class Slot(SouthSlot):
         super().__init__(name, hub)
         self.readings: list[Reading] = []
 
-    def report(self, readings: Sequence[Reading]) -> None:
+    def report(self, readings: Sequence[Reading], *, late: bool = False) -> None:
         self.readings += readings
-        super().report(readings)
+        super().report(readings, late=late)
 
 
 class Gateway:

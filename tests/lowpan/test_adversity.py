@@ -19,8 +19,9 @@ from adapters.sim.mesh import Mesh
 from adapters.sim.node import Profile
 from adapters.sim.rcp import Faults, VirtualRcp
 from gateway.errors import AdapterError, Unreachable
-from gateway.events import State, Write
+from gateway.events import Change, State, Write
 from gateway.model import Path
+from gateway.ports import Outbox
 from tests.deadlines import DEADLINE_S
 from tests.fakes import DictMemory
 from tests.lowpan import networks, tshark
@@ -106,7 +107,10 @@ async def test_what_came_just_before_the_stick_went_is_told_of_a_node_that_is_of
         rcp.unplug()
         await gateway.until(lambda: gateway.state(ND)[0] is State.OFFLINE, "offline")
         session, _ = adapter._sessions[device_of(ND)]
+        gateway.hub.outboxes.append(told := Outbox())
         session._report({TEMPERATURE: (5.0, time.time())})
+        events = [e for e in told.take_all() if e.device == device_of(ND)]
+        assert events == [Change(device_of(ND), TEMPERATURE)]  # and nothing of online
         assert gateway.value(ND, TEMPERATURE) == 5.0
         assert gateway.state(ND)[0] is State.OFFLINE
 

@@ -284,9 +284,7 @@ class Session:
             self._answering, self._missed = True, False
             self._port.online(self.device, self.place.route)
         if readings:
-            self._port.report(readings)
-        if trouble:  # it was received before the radio went down
-            self._silent(trouble)
+            self._port.report(readings, late=bool(trouble))
 
     def _radio_values(self) -> dict[Path, Value]:
         """The object Connectivity Monitoring, for every node alike."""
