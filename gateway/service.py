@@ -29,7 +29,7 @@ from gateway.overview import in_a_line
 from gateway.ports import Reload
 from gateway.process import machine
 from gateway.process.lineup import Lineup, end
-from gateway.process.notify import notify
+from gateway.process.notify import notify, show
 from gateway.process.own_device import OwnDevice
 from gateway.process.saver import Saver
 from gateway.process.watchdog import Progress, watch, watchdog_interval_s
@@ -230,7 +230,7 @@ async def _tick(hub: Hub, own: OwnDevice, progress: Progress) -> None:
         own.refresh()
         hub.tick()
         if (line := in_a_line(hub.overview(), hub.store.devices()[1:])) != told:
-            notify(f"STATUS={line}")
+            show(line)
             told = line
         progress.made("tick")
 

@@ -114,8 +114,10 @@ async def daemon(
         )  # fmt: skip
         try:
             await _ready(process, told)
+            asyncio.get_running_loop().add_reader(told, told.recv, 4096)  # as systemd does
             yield Daemon(process.pid, folder, coap, status, time.monotonic() - started)
         finally:
+            asyncio.get_running_loop().remove_reader(told)
             if process.returncode is None:
                 process.terminate()
                 async with asyncio.timeout(STOP_S):

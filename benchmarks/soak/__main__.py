@@ -38,6 +38,7 @@ SETTINGS = "pubsub_max_items = 2000"
 IN_MEMORY = """
 storage = { accounts = "internal" }
 default_storage = "memory"
+storage_archive_item_limit = 10000
 """
 """Prosody's files take more than half of a soak's processor time."""
 

@@ -1,16 +1,19 @@
 """The sign of life that systemd waits for: given while the core works, and only then."""
 
 import asyncio
+import contextlib
 import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path as FilePath
+from socket import AF_UNIX, SOCK_DGRAM, socket
 
 import pytest
 
 from gateway import service
 from gateway.events import Device, Resource
 from gateway.model import Path
+from gateway.process.notify import notify, show
 from gateway.process.watchdog import Progress, watch, watchdog_interval_s
 from gateway.service import Service
 from gateway.storage.state import StateDatabase
@@ -88,6 +91,19 @@ async def test_a_disk_that_hangs_is_no_progress(
         daemon.stop()
         await running
     assert "no progress: tick" not in caplog.text
+
+
+def test_a_status_that_the_service_manager_does_not_read_is_lost_without_a_word(
+    manager: ServiceManager, caplog: pytest.LogCaptureFixture
+) -> None:
+    with contextlib.suppress(BlockingIOError), socket(AF_UNIX, SOCK_DGRAM) as other:
+        other.setblocking(False)
+        while True:
+            other.sendto(b"WATCHDOG=1", manager.socket.getsockname())
+    show("4/4 radios")
+    assert not caplog.records
+    notify("READY=1")
+    assert "systemd cannot be told READY=1" in caplog.text
 
 
 @pytest.mark.parametrize(
