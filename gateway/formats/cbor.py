@@ -19,6 +19,9 @@ MAX_DEPTH = 16
 INT_RANGE = range(-(2**63), 2**64)
 """What an Integer or an Unsigned Integer of LwM2M can be."""
 
+_LONGEST_NUMBER = 128
+"""Octets: longer ones are beyond every float, and Python works long on them, or refuses to."""
+
 _PLAIN_TAGS = (1, 28, 30, 35, 36, 37, 52, 54, 100, 258, 260, 261, 1004, 43000)
 """Times, which reach further than dates; shared items, which could hold themselves; and what else
 cbor2 would make something of: fractions that take for ever, patterns, mails, addresses, sets."""
@@ -44,7 +47,11 @@ def decode(payload: bytes) -> object:
         max_depth=MAX_DEPTH,
         allow_duplicate_keys=False,
         tag_hook=lambda tag, _: tag.value,
-        semantic_decoders=dict.fromkeys(_PLAIN_TAGS, lambda item, _: item),
+        semantic_decoders={
+            **dict.fromkeys(_PLAIN_TAGS, lambda item, _: item),
+            2: lambda octets, _: _bignum(octets),
+            3: lambda octets, _: -1 - _bignum(octets),
+        },
     )
     try:
         item: object = decoder.decode()
@@ -53,6 +60,12 @@ def decode(payload: bytes) -> object:
     if stream.tell() != len(payload):
         raise DecodeError(f"{len(payload) - stream.tell()} octets after the CBOR item")
     return item
+
+
+def _bignum(octets: object) -> int:
+    if not isinstance(octets, bytes) or len(octets) > _LONGEST_NUMBER:
+        raise DecodeError(f"a number has at most {_LONGEST_NUMBER} octets")
+    return int.from_bytes(octets, "big")
 
 
 def to_cbor(value: Value) -> bytes:

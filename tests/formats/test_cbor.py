@@ -73,7 +73,7 @@ def test_tags_change_nothing(octets: str, value: Value) -> None:
         "f6", "f7", "e0", "80", "a0", "8101", "a10001", "f97e00", "f97c00", "fbfff0000000000000",
         "c249010000000000000000", "3bffffffffffffffff", "c001", "c06161", "d81c81d81d00",
         "d81cd903e7d81d00", "61ff", "62c328", "5bffffffffffffffff", "9bffffffffffffffff", "",
-        "0000", "1c", "ff", "5f",
+        "0000", "1c", "ff", "5f", "c26131", "c3f6", "c48238c8c25881" + 129 * "01",
     ],
 )  # fmt: skip
 def test_what_is_no_value_is_refused(octets: str) -> None:

@@ -279,7 +279,6 @@ def test_malformed_json_is_refused_with_the_place_and_the_reason(pack: str, reas
         ([{0: "a", 2: 1, b"x": 1}], "a label must be an integer or a text"),
         ([{0: "a", 2: True}], "'v' must be a finite number"),
         ([{0: "a", True: "u", 2: 1}], "a label must be"),
-        ([{0: "a", 2: 1, 1 << 15_000: 1}], "a label must be"),
         ([{0: "a", 8: "aGkgCg"}], "'vd' must be octets"),
         ([{0: "a", 2: math.nan}], "'v' must be a finite number"),
         ([{0: "a", 2: cbor2.CBORTag(4, [10**6, 1])}], "'v' must be a finite number"),

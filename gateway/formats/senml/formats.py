@@ -154,7 +154,7 @@ def _cbor_record(item: object) -> dict[str, object]:
         raise DecodeError("must be a map")
     fields: dict[str, object] = {}
     for key, content in item.items():
-        if type(key) is int and key in cbor.INT_RANGE:  # Python writes no number of any length
+        if type(key) is int:
             fields[_CBOR_LABELS.get(key, str(key))] = content
         elif not isinstance(key, str):
             raise DecodeError("a label must be an integer or a text")
