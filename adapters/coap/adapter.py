@@ -83,7 +83,7 @@ class CoapSection(Section):
 
     max_observers: Annotated[int, Field(ge=0, le=100_000)] = 10_000
     """Observations on each address, 0.8 kB of memory each, 2 kB with conditions; further ones
-    are plain reads. An Observe-Composite counts once for each name and each kilobyte."""
+    are plain reads. An Observe-Composite counts once for each name and each kilobyte begun."""
 
     max_observers_per_client: Annotated[int, Field(ge=0, le=100_000)] = 1_000
     """Observations of one client (address and port), so that none takes all."""

@@ -77,8 +77,8 @@ class Observer:
 
     @property
     def weight(self) -> int:
-        """For how many observations it counts: one for each name, and for each kilobyte of them."""
-        return len(self.targets) + len(self.request.payload) // 1024
+        """For how many it counts: one for each name, one for each kilobyte begun of the request."""
+        return len(self.targets) + math.ceil(len(self.request.payload) / 1024)
 
 
 class Observers:

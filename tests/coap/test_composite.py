@@ -240,7 +240,7 @@ async def test_composites_of_different_names_are_different_observations(
 
 
 async def test_each_name_of_an_observed_composite_counts(serve: Serve) -> None:
-    served = await serve(max_observers=4, max_observers_per_client=3)
+    served = await serve(max_observers=6, max_observers_per_client=4)
     absent = [f"/weather/3303/{number}" for number in range(7, 10)]
     for named, observed in ((["/light", *absent], False), (absent, True), (["/light"], True)):
         _, answer = await observe(served, names(*named))
