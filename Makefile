@@ -65,7 +65,7 @@ bench-coap: $(VENV)/.demo
 	@$(PY) -m benchmarks.coap $(BENCH)
 
 # Ten minutes of everything at once; BENCH="--seconds 60" makes it one.
-bench-soak: $(VENV)/.dev
+bench-soak: $(VENV)/.demo
 	@tools/need prosody=prosody openssl=openssl
 	@$(PY) -m benchmarks.soak $(BENCH)
 
