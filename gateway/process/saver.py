@@ -22,7 +22,10 @@ from gateway.storage.state import StateDatabase
 log = logging.getLogger(__name__)
 
 SAVE_INTERVAL_S = 0.5
-"""How old a value or change can be that a killed process loses; not synced each time."""
+"""How old a value or change can be that a killed process loses; not synced each time. A minute
+would write less (docs/troubleshooting.md says how much it is), but lose button presses and alarms
+that the journal owes to clients who were away.
+"""
 
 SAVE_RETRY_S = 10.0
 """How long a full disk is left alone."""

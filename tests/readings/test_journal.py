@@ -375,6 +375,42 @@ async def test_of_a_forgotten_device_nothing_is_found_and_nothing_stays_on_disk(
     assert await disk.values(device=METER) == list(range(5))
 
 
+class Counted(StateDatabase):
+    """Counts the commits that write."""
+
+    commits = 0
+
+    @contextlib.contextmanager
+    def commit(self, *, synced: bool = True) -> Iterator[sqlite3.Connection]:
+        with super().commit(synced=synced) as db:
+            before = db.total_changes
+            yield db
+            self.commits += db.total_changes > before
+
+
+async def test_a_thousand_readings_are_written_in_two_commits(
+    tmp_path: FilePath, clock: Clock
+) -> None:
+    state = Counted(tmp_path)
+    archive = Archive(state)
+    bench = HubBench(clock, journal=Journal(archive))
+    bench.join()
+    state.remember_device(bench.hub.store.require(STATION), joined=True)
+    with Saver(bench.hub, state, archive) as saver:
+        saving = asyncio.create_task(saver.run(Progress(clock.monotonic)))
+        for burst in range(2):
+            before = state.commits
+            for number in range(1_000):
+                bench.say({Path(3303, number % 500, 5700): float(burst * 1_000 + number)})
+            async with asyncio.timeout(DEADLINE_S):
+                while bench.hub.journal.waiting:
+                    await asyncio.sleep(0.01)
+            assert state.commits - before == 2  # the values, and the journal
+        saving.cancel()
+        await asyncio.wait([saving])
+    saver.save_last()
+
+
 # --- what goes wrong -----------------------------------------------------------------------------
 
 

@@ -61,6 +61,19 @@ def test_every_kind_of_value_survives_with_its_type_and_time(tmp_path: FilePath)
     state.close()
 
 
+def test_a_change_is_few_octets_on_disk_also_after_a_restore(tmp_path: FilePath) -> None:
+    written(tmp_path / "first")
+    state = StateDatabase(tmp_path / "first")
+    (tmp_path / "backup").write_bytes(state.snapshot())
+    restore(tmp_path / "backup", tmp_path / "second")
+    state.close()
+    for folder in ("first", "second"):
+        state, path = StateDatabase(tmp_path / folder), Path(3303, 4, 5700)
+        state.save([(device(STATION, "weather"), path, Resource(path, 21.0, 7.0))])
+        assert (tmp_path / folder / "state.db-wal").stat().st_size < 3_000
+        state.close()
+
+
 def test_instance_numbers_survive_also_the_gateways_own(tmp_path: FilePath) -> None:
     state = StateDatabase(tmp_path)
     state.remember_device(device(STATION, "d1"), joined=False)
