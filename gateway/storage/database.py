@@ -89,19 +89,26 @@ def open_database(file: FilePath) -> sqlite3.Connection:
 
 
 def _opened(file: FilePath) -> sqlite3.Connection:
-    aside = None
     try:
-        db = _connect(file)
+        return _begun(file)
     except sqlite3.OperationalError:  # not damaged
         raise
     except sqlite3.DatabaseError as error:
-        aside = _set_aside(file)
+        aside = file.with_suffix(f"{DAMAGED}{time.time():.0f}")
+        _move(file, aside)
         log.error("%s is damaged (%s): set aside as %s", file, error, aside)
-        db = _connect(file)
-    spare = file.with_name(file.name + SPARE_END)
+    try:
+        return _begun(file, aside)
+    except BaseException:
+        _move(aside, file)  # so that a later start, with room, saves what can be read of it
+        raise
+
+
+def _begun(file: FilePath, aside: FilePath | None = None) -> sqlite3.Connection:
+    db = _connect(file)
     try:
         if _is_empty(db):
-            _begin_anew(db, aside, spare)
+            _begin_anew(db, aside, file.with_name(file.name + SPARE_END))
     except BaseException:
         db.close()
         raise
@@ -129,12 +136,11 @@ def _begin_anew(db: sqlite3.Connection, aside: FilePath | None, spare: FilePath)
     )  # fmt: skip
 
 
-def _set_aside(file: FilePath) -> FilePath:
-    aside = file.with_suffix(f"{DAMAGED}{time.time():.0f}")
+def _move(source: FilePath, target: FilePath) -> None:
     for end in ("-shm", "-wal", ""):
+        FilePath(f"{target}{end}").unlink(missing_ok=True)
         with contextlib.suppress(FileNotFoundError):
-            FilePath(f"{file}{end}").rename(f"{aside}{end}")
-    return aside
+            FilePath(f"{source}{end}").rename(f"{target}{end}")
 
 
 def set_aside(file: FilePath) -> FilePath | None:

@@ -136,14 +136,23 @@ def written(folder: FilePath) -> None:
     state.close()
 
 
-def test_what_can_be_read_of_a_damaged_database_is_kept(tmp_path: FilePath) -> None:
-    written(tmp_path)
-    with contextlib.closing(sqlite3.connect(tmp_path / "state.db")) as db:
+def damage(folder: FilePath) -> None:
+    """Overwrites a page of the journal."""
+    with contextlib.closing(sqlite3.connect(folder / "state.db")) as db:
         page = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'journal'").fetchone()[0]
         size = db.execute("PRAGMA page_size").fetchone()[0]
-    with (tmp_path / "state.db").open("r+b") as file:
+    with (folder / "state.db").open("r+b") as file:
         file.seek((page - 1) * size)
         file.write(b"\xff" * size)
+
+
+@pytest.mark.parametrize("room", [True, False], ids=["room", "no room at first"])
+def test_what_can_be_read_of_a_damaged_database_is_kept(tmp_path: FilePath, room: bool) -> None:
+    written(tmp_path)
+    damage(tmp_path)
+    if not room:
+        with full_disk(), pytest.raises(StateError):
+            StateDatabase(tmp_path)
     state = StateDatabase(tmp_path)
     _, known = state.load()
     assert (known.device, known.prefix, known.joined) == (STATION, "weather", True)
