@@ -111,7 +111,7 @@ class Service:
 
         try:
             hub.restore(state.load())
-            requests = Requests(hub, reload, state.snapshot)
+            requests = Requests(hub, reload, state.snapshot, lineup.sections)
             control = ControlServer(self._config.gateway.socket, requests)
             async with control.listening():
                 with saver:

@@ -26,9 +26,10 @@ from adapters.coap.server import Server
 from adapters.coap.streams import Streams
 from adapters.coap.tcp import Tcp
 from adapters.coap.udp import UdpSocket
-from gateway.configuration.checks import Finding, Severity, listener, secret_file
+from gateway.configuration.checks import Finding, Severity, secret_file
 from gateway.configuration.listen import (
     Listen,
+    Listener,
     keep_looking,
     listening,
     open_all,
@@ -98,6 +99,15 @@ class CoapSection(Section):
     """Interfaces, such as "eth0", on which clients find the gateway by multicast (224.0.1.187,
     [ff02::fd]) with a GET of /.well-known/core that has a filter; needs an open `listen`."""
 
+    @property
+    def listeners(self) -> Sequence[Listener]:
+        """Where clients reach the server."""
+        return [
+            *(Listener("listen", "udp", listen) for listen in self.listen),
+            *(Listener("listen_tcp", "tcp", listen) for listen in self.listen_tcp),
+            *(Listener("listen_ws", "tcp", listen) for listen in self.listen_ws),
+        ]
+
     @model_validator(mode="after")
     def _check_reachable(self) -> Self:
         hosts = (parse_listen(listen)[0] for listen in self.listen)
@@ -136,13 +146,10 @@ class Coap:
 
     @staticmethod
     async def check(section: CoapSection, _: Registry) -> Sequence[Finding]:
-        """Whether addresses are free, interfaces there, and OSCORE's keys nobody else's."""
+        """Whether interfaces are there, and OSCORE's keys nobody else's."""
         keys = sorted(section.oscore.glob("*/*.json")) if section.oscore else ()
-        streams = (*section.listen_tcp, *section.listen_ws)
         interfaces = {name for _, name in socket.if_nameindex()}
         return [
-            *(listener("coap", *parse_listen(text), socket.SOCK_DGRAM) for text in section.listen),
-            *(listener("coap", *parse_listen(text), socket.SOCK_STREAM) for text in streams),
             *(finding for file in keys for finding in secret_file("coap", file)),
             *(Finding(Severity.ERROR, "coap", text) for text in _faults(section.oscore)),
             *(

@@ -12,10 +12,10 @@ from typing import assert_never
 
 from adapters.lowpan.devices import definitions
 from adapters.lowpan.radio.interface import RadioError
-from adapters.lowpan.radio.port import also_open, open_port
+from adapters.lowpan.radio.port import PortInUseError, also_open, open_port
 from adapters.lowpan.radio.url import SerialUrl, ZepUrl
 from adapters.lowpan.section import LowpanSection, link_security
-from gateway.configuration.checks import SERVICE_USER, Finding, Severity
+from gateway.configuration.checks import SERVICE_USER, Finding, InUse, Severity
 from gateway.errors import AdapterError
 from gateway.objects.registry import Registry
 
@@ -55,6 +55,9 @@ def _serial(radio: SerialUrl) -> Iterator[Finding]:
     try:
         with open_port(path, radio.baudrate or _ANY_BAUDRATE, radio.rtscts, _ignore, _ignore):
             others = also_open(path)
+    except PortInUseError as error:
+        yield InUse(Severity.ERROR, SECTION, str(error), path)
+        return
     except RadioError as error:
         yield Finding(Severity.ERROR, SECTION, str(error))
         return

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path as FilePath
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from gateway.configuration.listen import Listen
+from gateway.configuration.listen import Listen, Listener
 from gateway.configuration.secret import credential, read_secret
 from gateway.errors import AdapterError
 from gateway.ports import Section
@@ -47,6 +48,11 @@ class StatusSection(Section):
     """A file that holds a token of 16 characters or more; without it, the systemd credential
     status-token may. Who gives the token may open the join window, name devices, and write where
     writing is enabled; without a token the page only shows."""
+
+    @property
+    def listeners(self) -> Sequence[Listener]:
+        """Where the page is served."""
+        return [Listener("listen", "tcp", listen) for listen in self.listen]
 
     def token(self) -> str | None:
         """The token, read anew each time; None where there is none. AdapterError if it is bad."""

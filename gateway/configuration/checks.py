@@ -5,7 +5,6 @@ An adapter class may bring its own `check`, which `examine.py` runs.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import socket
 import stat
@@ -15,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path as FilePath
 from typing import Any
 
-from gateway.configuration.listen import NO_SUCH_ADDRESS
+from gateway.configuration.listen import NO_SUCH_ADDRESS, Listener, parse_listen
 from gateway.objects.registry import Registry
 
 SERVICE_USER = "border-gateway"
@@ -39,6 +38,14 @@ class Finding:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class InUse(Finding):
+    """What the section names as `resource` is another program's; no fault where that is the running
+    daemon."""
+
+    resource: str
+
+
 Check = Callable[[Any, Registry], Awaitable[Sequence[Finding]]]
 """What an adapter class may have as `check`: says, for its section, what is there and what is not.
 
@@ -60,10 +67,11 @@ def secret_file(section: str, file: FilePath) -> Iterator[Finding]:
         )
 
 
-def listener(section: str, host: str, port: int, kind: socket.SocketKind) -> Finding:
-    """Whether the address can be listened on; `host` is an IP address."""
-    is_ipv6 = ipaddress.ip_address(host).version == 6
-    where = f"[{host}]:{port}" if is_ipv6 else f"{host}:{port}"
+def listener(section: str, wanted: Listener) -> Finding:
+    """Whether the address can be listened on."""
+    host, port = parse_listen(wanted.listen)
+    is_ipv6 = ":" in host
+    kind = socket.SOCK_DGRAM if wanted.transport == "udp" else socket.SOCK_STREAM
     try:
         with socket.socket(socket.AF_INET6 if is_ipv6 else socket.AF_INET, kind) as probe:
             if kind is socket.SOCK_STREAM:  # as servers do, for what an earlier life left
@@ -72,10 +80,10 @@ def listener(section: str, host: str, port: int, kind: socket.SocketKind) -> Fin
                 probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             probe.bind(socket.getaddrinfo(host, port, flags=socket.AI_NUMERICHOST)[0][4])
     except OSError as error:
-        reason = f"cannot listen on {where}: {os.strerror(error.errno or 0)}"
+        reason = f"cannot listen on {wanted.listen}: {os.strerror(error.errno or 0)}"
         if error.errno in NO_SUCH_ADDRESS:
-            remedy = f"it is served once it is there; else take it out of [{section}] listen"
+            remedy = f"it is served once it is there; else take it out of [{section}] {wanted.key}"
             return Finding(Severity.WARNING, section, f"{reason}: {remedy}")
-        remedy = f"stop who has it (ss -lnp sport = :{port}), or change [{section}] listen"
+        remedy = f"stop who has it (ss -lnp sport = :{port}), or change [{section}] {wanted.key}"
         return Finding(Severity.ERROR, section, f"{reason}: {remedy}")
-    return Finding(Severity.OK, section, f"{where} is free to listen on")
+    return Finding(Severity.OK, section, f"{wanted.listen} is free to listen on")

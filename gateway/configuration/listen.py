@@ -14,7 +14,8 @@ import os
 import re
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Annotated, Protocol, TypeVar, runtime_checkable
 
 from pydantic import AfterValidator
 
@@ -53,6 +54,35 @@ def _checked(text: str) -> str:
 
 Listen = Annotated[str, AfterValidator(_checked)]
 """A key of the configuration that `parse_listen` understands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A place to listen that a section names: under which key, over "udp" or "tcp", and where."""
+
+    key: str
+    transport: str
+    listen: str
+
+    def excludes(self, other: Listener) -> bool:
+        """Whether only one of the two can be had."""
+        (host, port), (other_host, other_port) = map(parse_listen, (self.listen, other.listen))
+        own, others = ipaddress.ip_address(host), ipaddress.ip_address(other_host)
+        return (
+            self.transport == other.transport
+            and own.version == others.version
+            and port == other_port != 0
+            and (own == others or own.is_unspecified or others.is_unspecified)
+        )
+
+
+@runtime_checkable
+class Listening(Protocol):
+    """A section that says where to listen."""
+
+    @property
+    def listeners(self) -> Sequence[Listener]:
+        """Every place, in the order of the section."""
 
 
 class Closable(Protocol):

@@ -10,7 +10,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gateway import logs
-from gateway.control.shapes import adapter_shape, device_shape, resource_shape, stranger_shape
+from gateway.control.shapes import (
+    adapter_shape,
+    device_shape,
+    resource_shape,
+    section_shape,
+    stranger_shape,
+)
 from gateway.errors import NotAllowed, NotFound
 from gateway.events import (
     Change,
@@ -24,7 +30,7 @@ from gateway.formats.text import from_words
 from gateway.hub import Hub
 from gateway.logs import TAIL
 from gateway.model import Path, parse_device_id
-from gateway.ports import Answering, Outbox
+from gateway.ports import Answering, Outbox, Section
 
 WATCH_LIMIT = 10_000
 """Changes that wait for one slow `watch`; the oldest are dropped."""
@@ -44,10 +50,12 @@ class Requests:
         hub: Hub,
         reload: Callable[[], Awaitable[Sequence[str]]],
         snapshot: Callable[[], bytes],
+        sections: Callable[[], Mapping[str, Section]] = dict,
     ) -> None:
         self._hub = hub
         self._reload = reload
         self._snapshot = snapshot
+        self._sections = sections
 
     def stream(self, request: Any) -> AsyncGenerator[object, None] | None:
         """The answers of a request that has many; None if it has one."""
@@ -68,6 +76,8 @@ class Requests:
         match request:
             case {"do": "devices"}:
                 return await self._devices()
+            case {"do": "sections"}:
+                return {name: section_shape(each) for name, each in self._sections().items()}
             case {"do": "device", "target": str(target)}:
                 return self._device(target)
             case {"do": "get", "target": str(target)}:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
 
+from gateway.configuration.listen import Listening
 from gateway.devices.strangers import Stranger
 from gateway.devices.summary import summary, unit_of, units_of
 from gateway.events import Device, Resource
 from gateway.formats.text import to_plain
 from gateway.hub import Hub
 from gateway.overview import AdapterState
+from gateway.ports import Section
 
 Shape = Mapping[str, object]
 
@@ -58,6 +63,13 @@ def adapter_shape(adapter: AdapterState) -> Shape:
         "waiting": adapter.waiting,
         "dropped": adapter.dropped,
     }
+
+
+def section_shape(section: Section) -> Mapping[str, Any]:
+    """What a section says, and where it listens; equal sections have equal shapes."""
+    listeners = section.listeners if isinstance(section, Listening) else ()
+    shape = {"says": dict(section), "listeners": [asdict(each) for each in listeners]}
+    return json.loads(json.dumps(shape, default=repr))  # type: ignore[no-any-return]
 
 
 def stranger_shape(stranger: Stranger) -> Shape:

@@ -1,6 +1,7 @@
 """Whether a valid configuration meets a world in which it works; it asks, and changes nothing.
 
-What the running daemon holds is not tried again: its own word counts.
+What the running daemon holds is not tried again: its own word counts, and where a section is not
+the one that it runs, what is tried is whether it could.
 """
 
 from __future__ import annotations
@@ -8,20 +9,30 @@ from __future__ import annotations
 import asyncio
 import os
 import pwd
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any
 
 from gateway.client import MayNotAsk, NotRunning, ask
-from gateway.configuration.checks import SERVICE_USER, Check, Finding, Severity
+from gateway.configuration.checks import (
+    SERVICE_USER,
+    Check,
+    Finding,
+    InUse,
+    Severity,
+    listener,
+)
 from gateway.configuration.config import Config, adapter_entry_points
+from gateway.configuration.listen import Listener, Listening
+from gateway.control.shapes import section_shape
 from gateway.devices.identities import clashes
 from gateway.errors import GatewayError, StateError
 from gateway.model import DeviceId
 from gateway.objects.ddf import load_folder
 from gateway.objects.registry import Registry
 from gateway.overview import Condition
+from gateway.ports import Section
 from gateway.storage.state import remembered
 
 CHECK_TIMEOUT_S = 60.0
@@ -57,27 +68,55 @@ async def in_the_world(config: Config, state: FilePath) -> Sequence[Finding]:
 
 @dataclass(frozen=True, slots=True)
 class _Daemon:
-    """What the running daemon says; `is_closed`: it runs, but does not answer this user."""
+    """What the running daemon says, of each adapter also the section that it runs with;
+    `is_closed`: it runs, but does not answer this user.
+    """
 
     finding: Finding
-    adapters: Mapping[str, Mapping[str, Any]]
+    adapters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    sections: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     prefixes: Mapping[str, DeviceId] = field(default_factory=dict)
     is_closed: bool = False
+
+    def listens(self, wanted: Listener) -> bool:
+        """Whether it has the address, so that nobody else does."""
+        return any(
+            wanted.excludes(Listener(**held))
+            for section in self._held()
+            for held in section["listeners"]
+        )
+
+    def uses(self, resource: str) -> bool:
+        """Whether it has what one of its sections names."""
+        return any(
+            repr(resource) in str(value)  # a URL is there with all its parts
+            for section in self._held()
+            for value in section["says"].values()
+        )
+
+    def _held(self) -> Iterator[Mapping[str, Any]]:
+        """The sections of what has not failed: what an adapter needs, it has."""
+        for name, section in self.sections.items():
+            if self.adapters[name]["condition"] != Condition.FAILED.value:
+                yield section
 
 
 def _daemon(config: Config) -> _Daemon:
     try:
         answer = ask(config.gateway.socket, {"do": "devices"})
+        sections = ask(config.gateway.socket, {"do": "sections"})
     except NotRunning:
-        return _Daemon(Finding(Severity.OK, DAEMON, "it does not run, so all is tried"), {})
+        return _Daemon(Finding(Severity.OK, DAEMON, "it does not run, so all is tried"))
     except MayNotAsk as error:
         text = f"{error}; what it holds is not tried"
-        return _Daemon(Finding(Severity.WARNING, DAEMON, text), {}, is_closed=True)
+        return _Daemon(Finding(Severity.WARNING, DAEMON, text), is_closed=True)
     except GatewayError as error:
-        return _Daemon(Finding(Severity.ERROR, DAEMON, str(error)), {}, is_closed=True)
+        return _Daemon(Finding(Severity.ERROR, DAEMON, str(error)), is_closed=True)
+    adapters = {adapter["name"]: adapter for adapter in answer["adapters"]}
     return _Daemon(
         Finding(Severity.OK, DAEMON, "it runs; its own word stands for what it holds"),
-        {adapter["name"]: adapter for adapter in answer["adapters"]},
+        adapters,
+        {name: sections[name] for name in sections if name in adapters},
         answer["prefixes"],
     )
 
@@ -85,24 +124,47 @@ def _daemon(config: Config) -> _Daemon:
 async def _adapter(
     config: Config, name: str, registry: Registry, daemon: _Daemon
 ) -> Sequence[Finding]:
-    if running := daemon.adapters.get(name):
+    adapter, section = config.adapters[name]
+    running = daemon.adapters.get(name)
+    if running and daemon.sections.get(name) == section_shape(section):
         severity = Severity.OK if running["condition"] in _WELL else Severity.ERROR
         return [Finding(severity, name, f"the daemon says: {running['status']}")]
-    adapter, section = config.adapters[name]
+    findings = [*_listeners(name, section, daemon)]
+    if running:
+        text = "the daemon runs with another section, until: border-gateway reload"
+        findings.insert(0, Finding(Severity.OK, name, text))
     check: Check | None = getattr(adapter, "check", None)
     if check is None:
-        return []
+        return findings
     try:
         async with asyncio.timeout(CHECK_TIMEOUT_S):
-            return await check(section, registry)
+            found = await check(section, registry)
     except GatewayError as error:
-        return [Finding(Severity.ERROR, name, str(error))]
+        found = [Finding(Severity.ERROR, name, str(error))]
     except TimeoutError:
         text = (
             f"its check did not end within {CHECK_TIMEOUT_S:.0f} s: start the daemon, and see what "
             "becomes of it: border-gateway devices"
         )
-        return [Finding(Severity.ERROR, name, text)]
+        found = [Finding(Severity.ERROR, name, text)]
+    return [*findings, *(_of_another(finding, daemon) for finding in found)]
+
+
+def _listeners(name: str, section: Section, daemon: _Daemon) -> Iterator[Finding]:
+    for wanted in section.listeners if isinstance(section, Listening) else ():
+        if daemon.listens(wanted):
+            yield Finding(Severity.OK, name, f"{wanted.listen} is the daemon's own")
+        else:
+            yield listener(name, wanted)
+
+
+def _of_another(finding: Finding, daemon: _Daemon) -> Finding:
+    """The finding; all is well where what is in use is so by the daemon itself."""
+    if not isinstance(finding, InUse):
+        return finding
+    if daemon.uses(finding.resource):
+        return Finding(Severity.OK, finding.section, f"{finding.resource} is the daemon's own")
+    return Finding(finding.severity, finding.section, finding.text)
 
 
 def _rights() -> Sequence[Finding]:

@@ -49,6 +49,10 @@ class Lineup:
         """How each adapter is now, in the order of the configuration."""
         return [slot.state() for slot in self.slots]
 
+    def sections(self) -> Mapping[str, Section]:
+        """The section that each adapter runs with."""
+        return {name: running.spec[1] for name, running in self._running.items()}
+
     async def become(self, wanted: Mapping[str, Spec], *, anew: bool = False) -> Sequence[str]:
         """Starts, restarts and stops until it is as wanted; gives a sentence for each change.
 

@@ -9,6 +9,7 @@ from pathlib import Path as FilePath
 
 import pytest
 
+from adapters.lowpan.radio.port import holders
 from adapters.sim.port import free_port
 from gateway.configuration.checks import Severity
 from gateway.configuration.config import load
@@ -163,6 +164,46 @@ def test_what_the_running_daemon_holds_is_told_by_the_daemon(daemon: Daemon) -> 
     assert texts(found, "sim", "ok") == ["the daemon says: running with 2 virtual devices"]
     assert "is the stick plugged in?" in texts(found, "lowpan", "error")[0]
     assert check(daemon, "--offline") == (0, [])
+
+
+def test_a_section_that_the_daemon_does_not_run_yet_is_tried(daemon: Daemon) -> None:
+    with socket.socket() as other, socket.socket() as freed:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        freed.bind(("127.0.0.1", 0))
+        own, taken = freed.getsockname()[1], other.getsockname()[1]
+        freed.close()
+        coap = f'[coap]\nlisten = ["127.0.0.1:{own}"]\n'
+        daemon.configure(CORE + SIM + coap)
+        assert daemon.command("reload").returncode == 0
+        daemon.until(lambda: "listens on" in daemon.command("devices").stdout)
+        more = f'listen_tcp = ["127.0.0.1:{taken}"]\noscore = "{{folder}}/none"\n'
+        daemon.configure(CORE + SIM + coap + more)
+        status, found = check(daemon)
+    assert status == 1
+    told = "the daemon runs with another section, until: border-gateway reload"
+    assert texts(found, "coap", "ok") == [told, f"127.0.0.1:{own} is the daemon's own"]
+    in_use, no_keys = texts(found, "coap", "error")
+    assert f"127.0.0.1:{taken}: Address already in use" in in_use
+    assert "[coap] listen_tcp" in in_use
+    assert f"{daemon.folder}/none" in no_keys
+    assert texts(found, "sim", "ok") == ["the daemon says: running with 2 virtual devices"]
+
+
+def test_a_stick_that_the_daemon_reads_is_no_other_programs(daemon: Daemon) -> None:
+    master, slave = pty.openpty()
+    try:
+        stick = f"slip-radio://{os.ttyname(slave)}"
+        daemon.configure(CORE + SIM + f'[lowpan]\nradio = "{stick}"\n')
+        daemon.command("reload")
+        daemon.until(lambda: holders(os.ttyname(slave)))
+        daemon.configure(CORE + SIM + f'[lowpan]\nradio = "{stick}?baudrate=57600"\n')
+        _, found = check(daemon)
+        assert texts(found, "lowpan", "error") == []
+        assert texts(found, "lowpan", "ok")[1:] == [f"{os.ttyname(slave)} is the daemon's own"]
+    finally:
+        os.close(master)
+        os.close(slave)
 
 
 def test_a_file_that_cannot_be_used_is_another_status_than_a_world_that_cannot(

@@ -25,11 +25,16 @@ READ_SIZE = 4096
 WRITE_LIMIT = 8192
 """Octets that wait for the port: six packets of the largest size; beyond it the stick hangs."""
 
+_IN_USE = frozenset({errno.EAGAIN, errno.EBUSY})
 _BY_ID = Path("/dev/serial/by-id")
 
 
 class PortLostError(RadioError):
     """The port broke while it was open: unplugged, most often."""
+
+
+class PortInUseError(RadioError):
+    """Another process has the port."""
 
 
 class SerialPort:
@@ -119,7 +124,8 @@ def open_port(
     except termios.error as error:
         raise RadioError(_explain(path, OSError(*error.args))) from error
     except OSError as error:  # SerialException is one
-        raise RadioError(_explain(path, error)) from error
+        kind = PortInUseError if error.errno in _IN_USE else RadioError
+        raise kind(_explain(path, error)) from error
     except ValueError as error:
         raise RadioError(
             f"{path} cannot be set to {baudrate} baud: change baudrate= in [lowpan] radio"
@@ -167,7 +173,7 @@ def _explain(path: str, error: OSError) -> str:
             )
         case errno.EACCES | errno.EPERM:
             return f"{path} may not be opened{_missing_group(path)}"
-        case errno.EAGAIN | errno.EBUSY:
+        case number if number in _IN_USE:
             who = ", ".join(holders(path)) or "a process that this user may not see"
             return f"{path} is in use by {who}: stop it, or give the gateway another port"
         case errno.ENOTTY | errno.EINVAL | errno.EISDIR | None:  # pyserial: termios refused
