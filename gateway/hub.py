@@ -31,7 +31,7 @@ from gateway.model import GATEWAY, DeviceId, Path, Value, printable
 from gateway.objects.own_objects import GATEWAY_OBJECT, device_object, gateway_object, widen
 from gateway.objects.registry import Registry
 from gateway.overview import STATE, AdapterState, Condition, Overview
-from gateway.policy import MAX_NAME, Rules
+from gateway.policy import Rules, check_name
 from gateway.ports import Outbox
 from gateway.readings.intake import Intake
 from gateway.readings.journal import Journal
@@ -192,8 +192,10 @@ class Hub:
         known = self.store.require(device)
         if device == GATEWAY:
             raise NotAllowed("only a device has a name, not the gateway itself")
-        if len(name) > MAX_NAME or printable(name, MAX_NAME) != name:
-            raise InvalidValue(f"a name is up to {MAX_NAME} printable characters")
+        try:
+            check_name(name)
+        except ValueError as error:
+            raise InvalidValue(str(error)) from error
         if configured := self.rules.of(device).name:
             raise NotAllowed(
                 f"the configuration names it {configured!r}; change or remove name under "

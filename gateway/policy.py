@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from gateway.events import Sighting
-from gateway.model import GATEWAY, DeviceId, Path, Value
+from gateway.model import GATEWAY, DeviceId, Path, Value, printable
 from gateway.objects.restless import RESTLESS
 from gateway.patterns import DevicePattern, PathPattern
 
@@ -19,6 +19,13 @@ RESTLESS_S = 30.0
 
 MAX_NAME = 64
 """Characters of the name that people give a device: a column of a table."""
+
+
+def check_name(text: str) -> str:
+    """The text, if people may name a device so; ValueError otherwise."""
+    if len(text) > MAX_NAME or printable(text, MAX_NAME) != text:
+        raise ValueError(f"a name is up to {MAX_NAME} printable characters")
+    return text
 
 
 @dataclass(frozen=True, slots=True)

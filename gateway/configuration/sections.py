@@ -17,7 +17,6 @@ from gateway.model import GATEWAY, DeviceId, check_prefix, parse_device_id
 from gateway.patterns import DevicePattern, PathPattern, parse_id_pattern, parse_service
 from gateway.policy import (
     AS_GENERAL,
-    MAX_NAME,
     DeviceRule,
     Patience,
     ReportOverride,
@@ -25,6 +24,7 @@ from gateway.policy import (
     ResourceRule,
     Retention,
     Rules,
+    check_name,
 )
 from gateway.ports import Duration, Reload, Section
 
@@ -202,7 +202,7 @@ class DeviceSection(Section):
     )
     """First segment of its CoAP paths; without it one is assigned once (d1, d2, ...). That of a
     device which has joined changes only with a restart."""
-    name: Annotated[str, Field(max_length=MAX_NAME)] | None = Field(
+    name: Annotated[str, AfterValidator(check_name)] | None = Field(
         None, examples=["Weather station"]
     )
     """What people call it."""

@@ -84,6 +84,14 @@ def test_five_mistakes_are_told_at_once_each_with_its_place_and_remedy() -> None
         ("[report]\nmin_interval = '5 parsecs'", "expected a duration"),
         ("[[device]]\nid = 'ble:00-24-be-80-4f-f1'\nwritable = ['x']", "not a path"),
         ("[[device]]\nid = 'ble:00-24-be-80-4f-f1'\nreport = {dedband = 1}", "mean 'deadband'"),
+        (
+            "[[device]]\nid = 'ble:00-24-be-80-4f-f1'\nname = \"\\u001b[31mb\\nINFO all is well\"",
+            "INFO all is well': a name is up to 64 printable characters",
+        ),
+        (
+            f"[[device]]\nid = 'ble:00-24-be-80-4f-f1'\nname = '{'x' * 65}'",
+            "a name is up to 64 printable characters",
+        ),
         ("[[device]]\nid = 'ble:00-24-be-80-4f-f1'\n" * 2, "several [[device]] sections"),
         ("log = ", "not TOML"),
         ("[resource]\npath = '3303'", "expected sections headed [[resource]]"),
