@@ -186,8 +186,8 @@ class Hub:
     def rename(self, device: DeviceId, name: str) -> None:
         """Names a device for good; an empty name gives it back its own.
 
-        NotAllowed where the configuration names it; InvalidValue where it is no name; StateError
-        if it cannot be kept.
+        NotAllowed where the configuration names it; InvalidValue where it is no name, or another
+        device has it; StateError if it cannot be kept.
         """
         known = self.store.require(device)
         if device == GATEWAY:
@@ -196,6 +196,8 @@ class Hub:
             check_name(name)
         except ValueError as error:
             raise InvalidValue(str(error)) from error
+        if name != known.name and (other := self._called(name)) not in (None, device):
+            raise InvalidValue(f"{other} is called {name} already")
         if configured := self.rules.of(device).name:
             raise NotAllowed(
                 f"the configuration names it {configured!r}; change or remove name under "
@@ -313,6 +315,13 @@ class Hub:
         self.attendance.forget(known.id)
         self.store.remove(known.id)
         self._tell([Removed(known.id, known.prefix)])
+
+    def _called(self, name: str) -> DeviceId | None:
+        """The device that has a name, or a prefix that reads like it."""
+        known = {device.name: device.id for device in self.store.devices()}
+        listed = {rule.name: id for id, rule in self.rules.devices.items()}
+        reserved = {rule.prefix: id for id, rule in self.rules.devices.items()}
+        return {**known, **listed, **reserved, **self.owners()}.get(name) if name else None
 
     def _name(self, device: DeviceId, name: str) -> None:
         named = replace(self.store.require(device), name=name)

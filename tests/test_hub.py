@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.errors import NotFound, StateError
+from gateway.errors import InvalidValue, NotFound, StateError
 from gateway.events import Change, DeviceChanged, Reading, Removed, Resource, Sighting, State
 from gateway.model import GATEWAY, DeviceId, Path
-from gateway.policy import ReportRule, Rules
+from gateway.policy import DeviceRule, ReportRule, Rules
 from gateway.slots import SouthSlot
 from tests.fakes import METER, REMEMBERED, STATION, Clock, HubBench, restarted, small_registry
 
@@ -339,5 +339,36 @@ def test_a_name_that_cannot_be_kept_is_not_given(bench: HubBench) -> None:
     with pytest.raises(StateError):
         bench.hub.rename(STATION, "Loft")
     known = bench.north.device_by_id(STATION)
+    assert known
+    assert known.name == "a name"
+
+
+def test_what_one_device_is_called_is_given_to_no_other(bench: HubBench) -> None:
+    bench.join()
+    bench.join(METER, prefix="meter")
+    bench.rules(
+        station=DeviceRule(listed=True),
+        meter=DeviceRule(listed=True, prefix="meter"),
+    )
+    listed = {DeviceId("ble:00-00-00-00-00-09"): DeviceRule(listed=True, prefix="p9", name="Nine")}
+    bench.hub.rules = replace(bench.hub.rules, devices={**bench.hub.rules.devices, **listed})
+    bench.hub.rename(METER, "Loft")
+    for taken in ("Loft", "meter", "Nine", "p9"):
+        with pytest.raises(InvalidValue, match=f"is called {taken} already"):
+            bench.hub.rename(STATION, taken)
+    for free in ("d1", "Cellar", "", "Cellar"):
+        bench.hub.rename(STATION, free)
+
+
+def test_devices_of_one_model_keep_the_name_that_they_have_of_themselves(bench: HubBench) -> None:
+    bench.join()
+    bench.join(METER)
+    bench.hub.rename(STATION, "a name")
+    bench.hub.rename(METER, "Loft")
+    with pytest.raises(InvalidValue):
+        bench.hub.rename(METER, "a name")
+    bench.hub.rename(METER, "")
+    bench.south.seen(Sighting(METER, "a name"))
+    known = bench.north.device_by_id(METER)
     assert known
     assert known.name == "a name"

@@ -170,7 +170,7 @@ def permit(socket_file: FilePath, duration: str, as_json: bool) -> None:
 @json_option
 @click.pass_obj
 def name(socket_file: FilePath, target: str, name: str, as_json: bool) -> None:
-    """Give a device a NAME for good; an empty one ("") gives it back its own."""
+    """Give a device a NAME for good that no other has; an empty one ("") gives it back its own."""
     answer = ask(socket_file, {"do": "name", "target": target, "name": name})
     named = f"named {name}" if name else "named as it names itself"
     say(answer, f"{answer['named']} is {named}", as_json=as_json)

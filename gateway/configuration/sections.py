@@ -205,7 +205,7 @@ class DeviceSection(Section):
     name: Annotated[str, AfterValidator(check_name)] | None = Field(
         None, examples=["Weather station"]
     )
-    """What people call it."""
+    """What people call it, and no other device."""
     writable: Annotated[bool | tuple[PathPattern, ...], BeforeValidator(_writable)] = False
     """Whether clients may write and execute: false, true, or paths such as ["3312/0/5850"], where *
     stands for any id."""
@@ -250,9 +250,13 @@ def the(kind: type[S], sections: Iterable[Section]) -> S:
 def clashes(sections: Sequence[Section]) -> Iterator[str]:
     """A sentence for each pair of sections of which only one could count."""
     devices = every(DeviceSection, sections)
-    for key in ("id", "prefix"):
+    for key in ("id", "prefix", "name"):
         for value in _twice(getattr(device, key) for device in devices):
             yield f"[device] {key} = {value!r}: stands in several [[device]] sections"
+    prefixes = {device.prefix: device.id for device in devices if device.prefix}
+    for device in devices:
+        if device.name and prefixes.get(device.name, device.id) != device.id:
+            yield f"[device] name = {device.name!r}: is the prefix of {prefixes[device.name]}"
     block = _patterns(BlockSection, sections)
     for pattern in _patterns(AdmitSection, sections):
         if pattern in block:

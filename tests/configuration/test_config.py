@@ -93,6 +93,16 @@ def test_five_mistakes_are_told_at_once_each_with_its_place_and_remedy() -> None
             "a name is up to 64 printable characters",
         ),
         ("[[device]]\nid = 'ble:00-24-be-80-4f-f1'\n" * 2, "several [[device]] sections"),
+        (
+            "[[device]]\nid = 'ble:00-24-be-80-4f-f1'\nname = 'Attic'\n"
+            "[[device]]\nid = 'ble:00-24-be-80-4f-f2'\nname = 'Attic'\n",
+            "[device] name = 'Attic': stands in several [[device]] sections",
+        ),
+        (
+            "[[device]]\nid = 'ble:00-24-be-80-4f-f1'\nprefix = 'attic'\n"
+            "[[device]]\nid = 'ble:00-24-be-80-4f-f2'\nname = 'attic'\n",
+            "[device] name = 'attic': is the prefix of ble:00-24-be-80-4f-f1",
+        ),
         ("log = ", "not TOML"),
         ("[resource]\npath = '3303'", "expected sections headed [[resource]]"),
         ("[[resource]]\npath = '3303/x'", "[resource #1] path = '3303/x': not a path like"),
