@@ -93,7 +93,7 @@ class Hub:
 
     def restore(self, remembered: Sequence[Remembered]) -> None:
         """Takes over what an earlier life kept; values are marked restored until heard again."""
-        unheard = Availability(State.UNKNOWN, "not heard since the gateway started", self.wall())
+        unheard = Availability(State.UNKNOWN, "not reached since the gateway started", self.wall())
         self.attendance.recall()
         unfit: list[str] = []
         for known in self.identities.restore(remembered, self.rules):

@@ -24,7 +24,7 @@ from adapters.ble.link import Band, Link
 from adapters.ble.scanner import scan
 from adapters.ble.settings import BleSection
 from gateway.errors import GatewayError, NotAllowed, NotFound, Unreachable
-from gateway.events import Command, Create, Delete, Execute, Outcome, Sighting, Write
+from gateway.events import Command, Create, Delete, Execute, Outcome, Sighting, State, Write
 from gateway.model import DeviceId, parse_device_id
 from gateway.ports import Section, SouthPort
 
@@ -117,8 +117,10 @@ class Ble:
                     self._session = None  # no link starts while the others end
         except* _RadioLost as lost:
             self._problem = str(lost.exceptions[0])
-            for device in self._links:
-                self._port.lost(device, self._problem)
+            for device in self._port.devices():
+                if device.availability.state is not State.OFFLINE:  # else it has its own reason
+                    reason = f"not reached since the radio went down: {self._problem}"
+                    self._port.lost(device.id, reason)
         finally:
             self._links.clear()
             self._tasks.clear()

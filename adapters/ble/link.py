@@ -100,7 +100,7 @@ class Link:
         self._rssi_dbm: int | None = None
         self._rssi_told: tuple[int, float] | None = None
         self._failures = 0
-        self._reason = "not heard yet"
+        self._reason = "not connected yet"
 
     @property
     def is_connected(self) -> bool:

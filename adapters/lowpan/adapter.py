@@ -103,7 +103,7 @@ class Lowpan:
         if trouble := self._radio_trouble():
             raise Unreachable(trouble)
         if command.device not in self._sessions:
-            raise NotFound(f"{command.device} was not heard since the gateway started")
+            raise NotFound(f"{command.device} was not reached since the adapter started")
         return await self._sessions[command.device][0].execute(command)
 
     async def answer(self, question: str) -> AsyncGenerator[object, None]:
@@ -143,13 +143,13 @@ class Lowpan:
         self._look_now.set()
 
     def network_down(self, reason: str) -> None:
-        # What came first is the cause; that the stick is gone then is its consequence.
-        self._trouble = self._trouble if self._is_down else reason
-        self._is_down = True
         self._port.status(f"the radio is down and is being reopened: {reason}", well=False)
         self._port.count("lowpan_radio_failures")
+        if self._is_down:  # what came first is the cause; a stick that is gone is its consequence
+            return
+        self._is_down, self._trouble = True, reason
         for session, _ in self._sessions.values():
-            session.left(f"the radio is down: {reason}")
+            session.left(f"not reached since the radio went down: {reason}")
 
     def udp_received(self, datagram: UdpReceived) -> None:
         if self._endpoint is not None and datagram.destination_port == PORT:

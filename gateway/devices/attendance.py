@@ -107,14 +107,16 @@ class Attendance:
             self._become(known, State.OFFLINE, reason)
 
     def all_away(self, devices: Sequence[Device], adapter: str, reason: str) -> None:
-        """These devices are offline with their adapter; that is one line in the log."""
-        gone = 0
-        for known in devices:
-            gone += known.availability.state is not State.OFFLINE
+        """These devices are offline with their adapter; that is one line in the log.
+
+        Those that were offline before keep their own reason.
+        """
+        gone = [d for d in devices if d.availability.state is not State.OFFLINE]
+        for known in gone:
             self._of(known.id).is_attended = False
             self._become(known, State.OFFLINE, reason, level=logging.DEBUG)
         if gone:
-            log.info("%d devices of %s are offline: %s", gone, adapter, reason)
+            log.info("%d devices of %s are offline: %s", len(gone), adapter, reason)
 
     # --- the clock --------------------------------------------------------------------------------
 

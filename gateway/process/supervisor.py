@@ -92,7 +92,7 @@ class Supervised:
             slot.ends()
             self._hub.commander.owners.pop(name, None)
             if isinstance(slot, SouthSlot):
-                slot.stopped(f"the adapter {name} is not running")
+                slot.stopped(f"not reached since the adapter {name} stopped")
 
     def _bug(self, error: Exception) -> str:
         self.slot.count("adapter_bugs")

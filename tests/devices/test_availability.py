@@ -16,6 +16,7 @@ from tests.fakes import METER, REMEMBERED, STATION, Clock, HubBench, restarted
 
 TEMPERATURE = Path(3303, 0, 5700)
 HOUR, DAY = 3_600.0, 86_400.0
+STOPPED = "not reached since the adapter ble stopped"
 
 
 def state(bench: HubBench) -> tuple[State, str]:
@@ -248,12 +249,28 @@ def test_devices_that_go_with_their_adapter_are_offline_and_one_line(
     caplog.clear()
     caplog.set_level("INFO")
     for _ in range(2):
-        bench.south.stopped("the adapter ble is not running")
+        bench.south.stopped(STOPPED)
     known = [bench.north.device_by_id(device) for device in (STATION, METER)]
     assert {d and (d.availability.state, d.availability.reason) for d in known} == {
-        (State.OFFLINE, "the adapter ble is not running")
+        (State.OFFLINE, STOPPED)
     }
-    assert caplog.messages == ["2 devices of ble are offline: the adapter ble is not running"]
+    assert caplog.messages == [f"2 devices of ble are offline: {STOPPED}"]
+
+
+def test_a_device_that_was_offline_before_its_adapter_stopped_keeps_its_own_reason(
+    bench: HubBench,
+) -> None:
+    bench.join(STATION)
+    bench.join(METER)
+    bench.say({TEMPERATURE: 20.0})
+    bench.south.lost(METER, "connecting failed")
+    bench.told()
+    for _ in range(2):
+        bench.south.stopped(STOPPED)
+    meter = bench.north.device_by_id(METER)
+    assert meter
+    assert meter.availability.reason == "connecting failed"
+    assert bench.told() == [DeviceChanged(STATION)]
 
 
 def test_a_jump_of_the_wall_clock_changes_no_state(bench: HubBench) -> None:

@@ -37,6 +37,7 @@ from tests.lowpan.mesh_bench import (
     thermometer,
 )
 
+WENT_DOWN = "not reached since the radio went down: "
 BAD_AIR = Faults(tx_loss=0.2, rx_loss=0.2, duplicate=0.2, reorder=0.2, delay_s=0.01)
 
 HEAL_S = DEADLINE_S
@@ -79,15 +80,22 @@ async def test_after_a_reset_of_the_rcp_in_mid_traffic_readings_go_on_and_the_st
 async def test_while_the_stick_is_out_nodes_are_offline_and_what_they_measure_follows() -> None:
     mesh, gateway = Mesh(), Gateway(ND)
     node = add(mesh, ND, Profile.ND)
-    async with mesh.running() as rcp, gateway.running(f"spinel+hdlc://{rcp.path}", poll="1h"):
+    async with (
+        mesh.running() as rcp,
+        gateway.running(f"spinel+hdlc://{rcp.path}", poll="1h") as adapter,
+    ):
         await gateway.until(lambda: gateway.watches(ND, TEMPERATURE), "an observation")
         rcp.unplug()
         await gateway.until(lambda: "the radio is down" in gateway.south.text, "the status")
-        await gateway.until(lambda: "the radio is down" in gateway.state(ND)[1], "the reason")
+        await gateway.until(lambda: WENT_DOWN in gateway.state(ND)[1], "the reason")
         assert gateway.state(ND)[0] is State.OFFLINE
         node.objects.set("/3303/0/5700", 1.0)
         with pytest.raises(Unreachable, match="the radio is down"):
             await gateway.hub.commander.execute(Write(device_of(ND), {SWITCH: True}, "test"))
+        session, _ = adapter._sessions[device_of(ND)]
+        session.restart()
+        await gateway.until(lambda: session._missed and not session._news.is_set(), "an attempt")
+        assert WENT_DOWN in gateway.state(ND)[1]
         rcp.plug()
         async with asyncio.timeout(HEAL_S):
             await gateway.until(lambda: gateway.value(ND, TEMPERATURE) == 1.0, "the reading")

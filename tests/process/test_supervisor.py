@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import pytest
 
 from gateway.errors import AdapterError, Unreachable
-from gateway.events import Command, Outcome, State, Write
+from gateway.events import Command, DeviceChanged, Outcome, State, Write
 from gateway.model import Path
 from gateway.policy import DeviceRule
 from gateway.ports import NorthPort, Section, SouthPort
@@ -139,9 +139,30 @@ async def test_the_devices_of_a_radio_that_is_gone_are_offline_and_cannot_be_wri
     device = bench.north.device_by_id(STATION)
     assert device
     assert device.availability.state is State.OFFLINE
-    assert device.availability.reason == "the adapter ble is not running"
+    assert device.availability.reason == "not reached since the adapter ble stopped"
     with pytest.raises(Unreachable):
         await bench.north.execute(command)
+
+
+async def test_why_a_device_is_offline_stays_true_when_its_adapter_runs_again(
+    bench: HubBench,
+) -> None:
+    Radio.failed = asyncio.Event()
+    bench.join()
+    bench.say({Path(3312, 0, 5850): False})
+    bench.told()
+    supervised = Supervised("ble", Radio, Section(), bench.hub)
+    task = asyncio.create_task(supervised.run())
+    Radio.failed.set()
+    await until(lambda: supervised.slot.restarts)
+    Radio.failed.clear()
+    await until(lambda: supervised.slot.text == "running")
+    device = bench.north.device_by_id(STATION)
+    assert device
+    assert device.availability.reason == "not reached since the adapter ble stopped"
+    assert bench.told() == [DeviceChanged(STATION)]
+    task.cancel()
+    await asyncio.wait([task])
 
 
 async def test_an_adapter_that_is_cancelled_by_its_own_library_is_started_again(

@@ -98,7 +98,7 @@ def test_a_failed_adapter_and_its_devices_stand_out_with_the_reason(
     assert "/none.zip" in reason
     browser.until("document.querySelector('#adapters .failed .restarts').textContent")
     why = browser.until("document.querySelector('#devices .offline .why')?.textContent")
-    assert "offline, the adapter sim is not running" in why
+    assert "offline, not reached since the adapter sim stopped" in why
     browser.open(f"{page.url}#/device/{ATTIC}")  # whose value nobody knows since
     browser.until("document.querySelector('.plot')")
     end = "document.querySelector('.plot .dot').getBoundingClientRect().right"

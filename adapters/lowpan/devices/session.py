@@ -97,7 +97,8 @@ class Session:
                 await self._follow()
             except (TimedOut, Unreachable) as error:
                 pause_s = RETRY_FIRST_S if self._answering else min(2 * pause_s, RETRY_LIMIT_S)
-                self._silent(str(error), asleep=self.sleeps and isinstance(error, TimedOut))
+                if not self._client.trouble():  # which is no fault of the node, and told already
+                    self._silent(str(error), asleep=self.sleeps and isinstance(error, TimedOut))
                 self._missed = True
                 await self._wait(pause_s)
             except CommandError as error:
