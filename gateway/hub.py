@@ -318,10 +318,10 @@ class Hub:
 
     def _called(self, name: str) -> DeviceId | None:
         """The device that has a name, or a prefix that reads like it."""
-        known = {device.name: device.id for device in self.store.devices()}
-        listed = {rule.name: id for id, rule in self.rules.devices.items()}
-        reserved = {rule.prefix: id for id, rule in self.rules.devices.items()}
-        return {**known, **listed, **reserved, **self.owners()}.get(name) if name else None
+        called = {device.name: device.id for device in self.store.devices()}
+        for device, rule in self.rules.devices.items():
+            called |= {word: device for word in (rule.name, rule.prefix) if word}
+        return (called | dict(self.owners())).get(name) if name else None
 
     def _name(self, device: DeviceId, name: str) -> None:
         named = replace(self.store.require(device), name=name)

@@ -110,7 +110,7 @@ def write_replay(folder: Path, file: Path, ports: Ports) -> Sequence[Listed]:
     lines += [*_listeners(ports)]
     for device in devices.values():
         lines += ["[[device]]", f'id = "{device.id}"', f'prefix = "{device.prefix}"']
-        lines += [f"name = {_quoted(printable(device.name))}", "writable = true"]
+        lines += ["writable = true"]
     (folder / "gateway.toml").write_text("\n".join(lines) + "\n")
     return [
         Listed(device.id, device.prefix, device.name, str(shown)[1:])

@@ -8,6 +8,8 @@ from pathlib import Path as FilePath
 
 import pytest
 
+from adapters.sim.demo_setup import Ports, write_replay
+from gateway.configuration.config import load
 from gateway.diagnostics import bundle
 from gateway.diagnostics.collection import collect
 from gateway.errors import GatewayError
@@ -145,3 +147,12 @@ def test_what_is_no_bundle_is_told(tmp_path: FilePath) -> None:
     done = Daemon(tmp_path).command("demo", "--replay", str(tmp_path / "notes"))
     assert done.returncode == 1
     assert "is no bundle of border-gateway diagnostics" in done.stderr
+
+
+def test_devices_of_one_name_in_a_bundle_are_shown_too(tmp_path: FilePath) -> None:
+    said = {"name": "TV \x1b[31m", "state": "online", "reason": "", "resources": []}
+    twins = [{**said, "id": f"sim:000000000000000{n}", "prefix": f"d{n}"} for n in (1, 2)]
+    file = tmp_path / "report.zip"
+    file.write_bytes(bundle.packed({bundle.DEVICES: json.dumps(twins)}))
+    write_replay(tmp_path, file, Ports(0, 0))
+    assert len(load(tmp_path / "gateway.toml").rules.devices) == 2
