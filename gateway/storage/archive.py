@@ -66,19 +66,24 @@ class Archive:
     def __init__(self, state: StateDatabase) -> None:
         self._state = state
         self._entries: int | None = None
-        self._db = sqlite3.connect(state.file, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
-        self._db.execute("PRAGMA query_only = 1")
-        self._db.text_factory = as_text
-        self._db.create_function("is_value", 1, _is_value, deterministic=True)
+        self._db: sqlite3.Connection | None = None
         self._reader = ThreadPoolExecutor(1, "archive")
         self._queries = 0
         self._is_corrected = False
 
     def close(self) -> None:
         """Ends what is being read; nothing may be asked afterwards."""
-        self._db.interrupt()
-        self._reader.submit(self._db.close)
+        self._interrupt()
+        self._reader.submit(self._close)
         self._reader.shutdown(wait=False)
+
+    def _interrupt(self) -> None:
+        if self._db:
+            self._db.interrupt()
+
+    def _close(self) -> None:
+        if self._db:
+            self._db.close()
 
     # --- the saver's ---------------------------------------------------------------------------
 
@@ -173,7 +178,7 @@ class Archive:
             async with asyncio.timeout(READ_TIMEOUT_S):
                 return await asyncio.get_running_loop().run_in_executor(self._reader, work)
         except TimeoutError:
-            self._db.interrupt()
+            self._interrupt()
             raise StateError(f"{self._state.file} cannot be read in {READ_TIMEOUT_S:g} s") from None
         except (sqlite3.Error, ValueError) as error:  # a ValueError: garbled
             raise StateError(f"{self._state.file}: {error}") from error
@@ -184,7 +189,7 @@ class Archive:
         path, after = str(query.path), query.after
         ids = [
             row[0]
-            for row in self._db.execute(
+            for row in self._execute(
                 "SELECT id FROM series WHERE device = ? AND (path = ? OR path GLOB ?)",
                 (query.device, path, f"{path}/*"),
             )
@@ -210,11 +215,20 @@ class Archive:
                 at_ms / 1000,
                 bool(changed),
             )
-            for number, device, path, at_ms, text, changed in self._db.execute(
-                sql, tuple(parameters)
-            )
+            for number, device, path, at_ms, text, changed in self._execute(sql, tuple(parameters))
             if (value := value_from(text)) is not None
         ]
+
+    def _execute(self, sql: str, parameters: Sequence[Any]) -> sqlite3.Cursor:
+        if not self._db:
+            self._state.require_shared()
+            self._db = sqlite3.connect(
+                self._state.file, timeout=BUSY_TIMEOUT_S, check_same_thread=False
+            )
+            self._db.execute("PRAGMA query_only = 1")
+            self._db.text_factory = as_text
+            self._db.create_function("is_value", 1, _is_value, deterministic=True)
+        return self._db.execute(sql, parameters)
 
 
 def _note(db: sqlite3.Connection, correction: Correction) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path as FilePath
 
 from gateway.errors import StateError
 from gateway.model import GATEWAY
-from gateway.storage.database import BACKED_UP, FILE_NAME, MIGRATIONS, lock_folder
+from gateway.storage.database import BACKED_UP, FILE_NAME, MIGRATIONS, lock_folder, successor
 
 _BESIDE = ("", "-wal", "-shm")
 """What SQLite keeps beside a database: together they are its content."""
@@ -47,6 +47,7 @@ def restore(file: FilePath, folder: FilePath) -> Restored:
             devices, counters_kept = _prepared(new, file, current)
             _owned_as(folder, new)
             aside = _moved_aside(current)
+            successor(current).unlink(missing_ok=True)  # of what is aside now
             new.rename(current)
             _sync(folder)
     except OSError as error:

@@ -77,10 +77,12 @@ SPARE_END = ".spare"
 def open_database(file: FilePath) -> sqlite3.Connection:
     """The database in a file, up to date; StateError if it cannot be used.
 
-    One that is damaged is set aside, and a new one begins with what can be read of it and of the
-    spare; one that is missing or empty begins with the spare.
+    Where it is damaged or missing, a new one begins with what can be read of it and of the spare,
+    and then takes its place; on a disk without room it stays in memory, and can only be read.
     """
     try:
+        if successor(file).exists():  # a kill came before it was in its place
+            _succeed(file)
         return _opened(file)
     except sqlite3.Error as error:  # locked, full, not permitted
         raise StateError(
@@ -89,58 +91,68 @@ def open_database(file: FilePath) -> sqlite3.Connection:
 
 
 def _opened(file: FilePath) -> sqlite3.Connection:
+    if file.exists():
+        try:
+            return _connect(file)
+        except sqlite3.OperationalError:  # not damaged
+            raise
+        except sqlite3.DatabaseError as error:
+            log.error("%s is damaged (%s)", file, error)
+    db = _begun_anew(file)
     try:
-        return _begun(file)
-    except sqlite3.OperationalError:  # not damaged
-        raise
-    except sqlite3.DatabaseError as error:
-        aside = file.with_suffix(f"{DAMAGED}{time.time():.0f}")
-        _move(file, aside)
-        log.error("%s is damaged (%s): set aside as %s", file, error, aside)
-    try:
-        return _begun(file, aside)
-    except BaseException:
-        _move(aside, file)  # so that a later start, with room, saves what can be read of it
-        raise
+        return shared(db, file)
+    except StateError as error:
+        log.error("the new state database is in memory, until there is room for it: %s", error)
+        db.execute("PRAGMA query_only = 1")  # who a device is must not be forgotten once told
+        return db
 
 
-def _begun(file: FilePath, aside: FilePath | None = None) -> sqlite3.Connection:
-    db = _connect(file)
-    try:
-        if _is_empty(db):
-            _begin_anew(db, aside, file.with_name(file.name + SPARE_END))
-    except BaseException:
-        db.close()
-        raise
+def _begun_anew(file: FilePath) -> sqlite3.Connection:
+    """A new database, in memory, of what can be read of one and of its spare."""
+    db, spare = _in_memory(), file.with_name(file.name + SPARE_END)
+    read, spared = salvage(file, BACKED_UP, db), salvage(spare, SPARED, db)
+    drop_orphans(db)
+    db.commit()
+    if file.exists() or spared:
+        devices = db.execute("SELECT count(*) FROM device").fetchone()[0]
+        log.warning(
+            "the state database begins anew with %d devices: %d rows are saved of the old one, %d "
+            "of %s; other devices get new prefixes. Frame counters may be lost: with link "
+            "security, take a new key",
+            devices, read, spared, spare,
+        )  # fmt: skip
     return db
 
 
-def _is_empty(db: sqlite3.Connection) -> bool:
-    """Whether nobody has joined yet; also where a beginning was interrupted."""
-    sql = "SELECT NOT EXISTS (SELECT 1 FROM device) AND NOT EXISTS (SELECT 1 FROM instance)"
-    return bool(db.execute(sql).fetchone()[0])
+def shared(db: sqlite3.Connection, file: FilePath) -> sqlite3.Connection:
+    """What a connection has alone, for others too, where the disk has room for that now.
+
+    One in memory gets its file, and what was there is set aside; StateError, and nothing changed,
+    if that cannot be.
+    """
+    if _is_in_memory(db):
+        try:
+            private_file.write(successor(file), db.serialize())
+            _succeed(file)
+        except (GatewayError, OSError) as error:
+            raise StateError(str(error)) from error
+    db.close()
+    return connect(file)
 
 
-def _begin_anew(db: sqlite3.Connection, aside: FilePath | None, spare: FilePath) -> None:
-    read = salvage(aside, BACKED_UP, db) if aside else 0
-    spared = salvage(spare, SPARED, db)
-    db.commit()  # all of it or nothing
-    if not (aside or spared):
-        return
-    devices = db.execute("SELECT count(*) FROM device").fetchone()[0]
-    log.warning(
-        "the state database begins anew with %d devices: %d rows are saved of the old one, %d of "
-        "%s; other devices get new prefixes. Frame counters may be lost: with link security, take "
-        "a new key",
-        devices, read, spared, spare,
-    )  # fmt: skip
+def successor(file: FilePath) -> FilePath:
+    """Where a new database is whole, before it takes the place of a damaged one."""
+    return file.with_name(f"{file.name}.successor")
 
 
-def _move(source: FilePath, target: FilePath) -> None:
+def _succeed(file: FilePath) -> None:
+    aside = file.with_suffix(f"{DAMAGED}{time.time():.0f}")
+    if file.exists():
+        log.error("%s is set aside as %s", file, aside)
     for end in ("-shm", "-wal", ""):
-        FilePath(f"{target}{end}").unlink(missing_ok=True)
         with contextlib.suppress(FileNotFoundError):
-            FilePath(f"{source}{end}").rename(f"{target}{end}")
+            FilePath(f"{file}{end}").rename(f"{aside}{end}")
+    successor(file).rename(file)
 
 
 def set_aside(file: FilePath) -> FilePath | None:
@@ -164,10 +176,10 @@ def _in_mode(file: FilePath, locking: str) -> sqlite3.Connection:
     db = sqlite3.connect(file, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
     db.text_factory = as_text
     try:
-        db.execute(f"PRAGMA page_size = {PAGE_SIZE}")  # of a new one
         db.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
         db.execute(f"PRAGMA locking_mode = {locking}")
-        db.execute("PRAGMA journal_mode = WAL")
+        if locking == "NORMAL":  # a file that has no WAL yet is read as it is
+            db.execute("PRAGMA journal_mode = WAL")
     except BaseException:
         db.close()
         raise
@@ -176,7 +188,11 @@ def _in_mode(file: FilePath, locking: str) -> sqlite3.Connection:
 
 def is_alone(db: sqlite3.Connection) -> bool:
     """Whether a connection has the database alone."""
-    return bool(db.execute("PRAGMA locking_mode").fetchone() == ("exclusive",))
+    return _is_in_memory(db) or db.execute("PRAGMA locking_mode").fetchone() == ("exclusive",)
+
+
+def _is_in_memory(db: sqlite3.Connection) -> bool:
+    return not db.execute("PRAGMA database_list").fetchone()[2]
 
 
 def _connect(file: FilePath) -> sqlite3.Connection:
@@ -185,9 +201,11 @@ def _connect(file: FilePath) -> sqlite3.Connection:
         if db.execute("PRAGMA quick_check").fetchone() != ("ok",):
             raise sqlite3.DatabaseError("integrity check failed")
         version = db.execute("PRAGMA user_version").fetchone()[0]
+        if not version:
+            raise sqlite3.DatabaseError("it is empty")
         if version > len(MIGRATIONS):
             raise newer(file)
-        if 0 < version < len(MIGRATIONS):
+        if version < len(MIGRATIONS):
             _copy_aside(db, file, version)
         migrate(db, version)
         with db:
@@ -214,9 +232,7 @@ def _copy_aside(db: sqlite3.Connection, file: FilePath, version: int) -> None:
 
 def copied(db: sqlite3.Connection, tables: Iterable[str], version: int = len(MIGRATIONS)) -> bytes:
     """Tables of a database of a version, all of one moment, as the content of a file."""
-    with contextlib.closing(sqlite3.connect(":memory:")) as copy:
-        copy.execute(f"PRAGMA page_size = {PAGE_SIZE}")
-        migrate(copy, upto=version)
+    with contextlib.closing(_in_memory(version)) as copy:
         db.execute("BEGIN")
         for table in tables:
             rows = db.execute(f"SELECT * FROM {table}")  # noqa: S608  (our own names)
@@ -224,6 +240,14 @@ def copied(db: sqlite3.Connection, tables: Iterable[str], version: int = len(MIG
             copy.executemany(f"INSERT INTO {table} VALUES ({places})", rows)  # noqa: S608
         copy.commit()
         return copy.serialize()
+
+
+def _in_memory(version: int = len(MIGRATIONS)) -> sqlite3.Connection:
+    db = sqlite3.connect(":memory:", check_same_thread=False)
+    db.text_factory = as_text
+    db.execute(f"PRAGMA page_size = {PAGE_SIZE}")
+    migrate(db, upto=version)
+    return db
 
 
 def newer(file: FilePath) -> StateUnusable:

@@ -109,10 +109,11 @@ def _rows(source: FilePath, table: str) -> Iterator[Row]:
     with (
         contextlib.suppress(sqlite3.Error, OverflowError),
         contextlib.closing(
-            sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)
+            sqlite3.connect(f"{source.absolute().as_uri()}?mode=rw", uri=True)
         ) as db,
     ):
         db.text_factory = as_text
+        db.execute("PRAGMA locking_mode = EXCLUSIVE")  # which wants no room on the disk
         for row in db.execute(f"SELECT * FROM {table}"):  # noqa: S608  (our own names)
             if _sensible(table, row):
                 yield row

@@ -27,7 +27,6 @@ from gateway.storage.database import (
     FILE_NAME,
     MIGRATIONS,
     SPARE_END,
-    connect,
     copied,
     is_alone,
     lock_folder,
@@ -35,6 +34,7 @@ from gateway.storage.database import (
     open_database,
     require_writable,
     set_aside,
+    shared,
 )
 from gateway.storage.salvage import SPARED, Rows, as_text, judged, mend
 from gateway.storage.values import text_of, value_from
@@ -169,6 +169,7 @@ class StateDatabase:
 
         Who writes meanwhile need not wait (SQLite's WAL), and is not in it.
         """
+        self.require_shared()
         present = f"{self.file.absolute().as_uri()}?mode=rw"  # never makes a file
         try:
             with contextlib.closing(sqlite3.connect(present, BUSY_TIMEOUT_S, uri=True)) as db:
@@ -184,9 +185,12 @@ class StateDatabase:
         if not self._alone:
             return
         with self._errors():
-            self._db.close()
-            self._db = connect(self.file)
+            self._db = shared(self._db, self.file)
             self._alone = is_alone(self._db)
+        self.require_shared()
+
+    def require_shared(self) -> None:
+        """StateError as long as others find no database, or not this one, in its file."""
         if self._alone:
             raise StateError(f"{self.file}: the disk is full, or fails")
 

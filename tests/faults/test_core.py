@@ -55,7 +55,7 @@ async def test_a_clock_that_jumps(running: House) -> None:
             await running.is_well()
 
 
-async def test_a_database_that_is_damaged(running: House) -> None:
+async def test_a_database_that_is_damaged_on_a_full_disk(running: House) -> None:
     async def is_spared() -> bool:
         return (running.folder / "state" / "state.db.spare").exists()
 
@@ -64,11 +64,16 @@ async def test_a_database_that_is_damaged(running: House) -> None:
     database = running.folder / "state" / "state.db"
     for file in (database, database.with_name("state.db-wal")):
         file.write_bytes(os.urandom(file.stat().st_size))
-    await running.start()
+    await running.start("prlimit", "--fsize=0:unlimited")
     for prefix in ("weather", "node", "attic"):
         await running.is_("online", prefix)
     await running.logs("is damaged")
     async with running.others_answer():
+        await running.says("state", "degraded", "not saved")
+        assert running.process
+        unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+        resource.prlimit(running.process.pid, resource.RLIMIT_FSIZE, unlimited)
+        await running.says("state", "degraded", "set aside as")
         aside = next(database.parent.glob("state.damaged-*[0-9]"))
         await running.says("state", "degraded", f"set aside as {aside}")
         aside.rename(running.folder / "moved away")

@@ -14,7 +14,6 @@ import pytest
 from gateway.errors import StateError, StateUnusable
 from gateway.events import Availability, Device, Resource, State
 from gateway.model import GATEWAY, DeviceId, ObjLink, Path, Value
-from gateway.storage import database
 from gateway.storage.backup import restore
 from gateway.storage.database import MIGRATIONS
 from gateway.storage.state import StateDatabase, remembered
@@ -136,6 +135,14 @@ def written(folder: FilePath) -> None:
     state.close()
 
 
+def is_as_written(state: StateDatabase) -> None:
+    _, known = state.load()
+    assert (known.device, known.prefix, known.joined) == (STATION, "weather", True)
+    assert known.instances == {(3303, "id0"): 4}
+    assert [r.value for r in known.resources] == [20.5]
+    assert state.recall("lowpan", "frame-counter") == b"\x07"
+
+
 def damage(folder: FilePath) -> None:
     """Overwrites a page of the journal."""
     with contextlib.closing(sqlite3.connect(folder / "state.db")) as db:
@@ -146,19 +153,56 @@ def damage(folder: FilePath) -> None:
         file.write(b"\xff" * size)
 
 
-@pytest.mark.parametrize("room", [True, False], ids=["room", "no room at first"])
-def test_what_can_be_read_of_a_damaged_database_is_kept(tmp_path: FilePath, room: bool) -> None:
+def test_what_can_be_read_of_a_damaged_database_is_kept(tmp_path: FilePath) -> None:
     written(tmp_path)
     damage(tmp_path)
-    if not room:
-        with full_disk(), pytest.raises(StateError):
-            StateDatabase(tmp_path)
     state = StateDatabase(tmp_path)
-    _, known = state.load()
-    assert (known.device, known.prefix, known.joined) == (STATION, "weather", True)
-    assert known.instances == {(3303, "id0"): 4}
-    assert [r.value for r in known.resources] == [20.5]
-    assert state.recall("lowpan", "frame-counter") == b"\x07"
+    is_as_written(state)
+    state.close()
+
+
+class Killed(BaseException):
+    """At this moment."""
+
+
+@pytest.mark.parametrize("step", range(5))
+def test_a_kill_while_a_damaged_database_is_replaced_loses_nothing(
+    tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    rename, steps = FilePath.rename, iter(range(step))
+
+    def killed_at_step(source: FilePath, target: FilePath) -> None:
+        if next(steps, None) is None:
+            raise Killed
+        rename(source, target)
+
+    written(tmp_path)
+    damage(tmp_path)
+    monkeypatch.setattr(FilePath, "rename", killed_at_step)
+    with pytest.raises(Killed):
+        StateDatabase(tmp_path)
+    monkeypatch.undo()
+    state = StateDatabase(tmp_path)
+    is_as_written(state)
+    assert state.damage()
+    state = reopened(state, tmp_path)
+    is_as_written(state)
+    assert len(list(tmp_path.glob("state.damaged-*[0-9]"))) == 1
+    state.close()
+
+
+def test_a_backup_is_put_back_also_after_a_kill_while_a_damaged_database_was_replaced(
+    tmp_path: FilePath,
+) -> None:
+    other = StateDatabase(tmp_path / "other")
+    other.remember_device(device(METER, "meter"), joined=True)
+    (tmp_path / "backup").write_bytes(other.snapshot())
+    other.close()
+    written(tmp_path)
+    (tmp_path / "state.db").rename(tmp_path / "state.db.successor")
+    restore(tmp_path / "backup", tmp_path)
+    state = StateDatabase(tmp_path)
+    assert [known.prefix for known in state.load()] == ["", "meter"]
     state.close()
 
 
@@ -175,23 +219,6 @@ def test_devices_keep_their_prefixes_when_a_power_cut_leaves_no_database(
     assert (known.device, known.prefix) == (STATION, "weather")
     assert known.instances == {(3303, "id0"): 4}
     assert "begins anew with 1 devices" in caplog.text
-    state.close()
-
-
-def test_a_beginning_with_the_spare_that_was_interrupted_is_made_again(
-    tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full_disk(*_: object) -> int:
-        raise sqlite3.OperationalError("database or disk is full")
-
-    written(tmp_path)
-    (tmp_path / "state.db").write_bytes(bytes(40_960))
-    with monkeypatch.context() as disk:
-        disk.setattr(database, "salvage", full_disk)
-        with pytest.raises(StateError, match="is the disk full"):
-            StateDatabase(tmp_path)
-    state = StateDatabase(tmp_path)
-    assert [known.prefix for known in state.load()] == ["", "weather"]
     state.close()
 
 
@@ -317,33 +344,60 @@ def as_nobody() -> Iterator[None]:
         os.seteuid(0)
 
 
+@pytest.mark.parametrize("damaged", [False, True], ids=["whole", "damaged"])
 def test_what_is_known_is_there_on_a_full_disk_and_saved_when_there_is_room(
-    tmp_path: FilePath,
+    tmp_path: FilePath, damaged: bool
 ) -> None:
     written(tmp_path / "killed")
-    killed = StateDatabase(tmp_path / "killed")
-    killed.remember_device(device(METER, "late"), joined=True)
-    folder = tmp_path / "state"
-    shutil.copytree(tmp_path / "killed", folder)  # as a kill would leave it
+    if damaged:
+        damage(tmp_path / "killed")
+    with contextlib.closing(sqlite3.connect(tmp_path / "killed" / "state.db")) as killed:
+        killed.execute("INSERT INTO device VALUES (?, 'late', '', 'ble', 1, NULL)", (METER,))
+        killed.commit()
+        folder = tmp_path / "state"
+        shutil.copytree(tmp_path / "killed", folder)  # as a kill would leave it
     (folder / "state.db-shm").unlink()
-    killed.close()
     path = Path(3303, 4, 5700)
     with full_disk():
         state = StateDatabase(folder)
         assert [known.prefix for known in state.load()] == ["", "weather", "late"]
         assert state.recall("lowpan", "frame-counter") == b"\x07"
         for _ in range(2):
-            with pytest.raises(StateError, match="full"):
+            with pytest.raises(StateError, match=r"full|File too large"):
                 state.share()
             with pytest.raises(StateError):
                 state.save([(device(STATION, "weather"), path, Resource(path, 21.0, 7.0))])
+            with pytest.raises(StateError, match="full"):
+                state.snapshot()
         assert [r.value for r in state.load()[1].resources] == [20.5]
     state.share()
+    assert bool(state.damage()) == damaged
     state.save([(device(STATION, "weather"), path, Resource(path, 21.0, 7.0))])
     assert state.snapshot()
     state = reopened(state, folder)
     assert [known.prefix for known in state.load()] == ["", "weather", "late"]
     assert [r.value for r in state.load()[1].resources] == [21.0]
+    assert state.recall("lowpan", "frame-counter") == b"\x07"
+    state.close()
+
+
+@pytest.mark.parametrize("spare", [True, False], ids=["with a spare", "without"])
+def test_a_missing_database_is_made_when_a_full_disk_has_room(
+    tmp_path: FilePath, spare: bool
+) -> None:
+    written(tmp_path)
+    for name in ("state.db", *(() if spare else ("state.db.spare",))):
+        (tmp_path / name).unlink()
+    with full_disk():
+        state = StateDatabase(tmp_path)
+        assert [known.prefix for known in state.load()] == ["", "weather"][: 1 + spare]
+        with pytest.raises(StateError):
+            state.remember_device(device(METER, "meter"), joined=True)
+    state.share()
+    state.remember_device(device(METER, "meter"), joined=True)
+    state = reopened(state, tmp_path)
+    assert {known.prefix for known in state.load()} == {"", "meter", *(("weather",) * spare)}
+    assert not state.damage()
     state.close()
 
 
