@@ -12,6 +12,7 @@ from pathlib import Path as FilePath
 
 from pydantic import ValidationError
 
+from gateway.configuration import listen
 from gateway.configuration.faults import LONGEST_SHOWN, faults_of, nearest, shown
 from gateway.configuration.sections import (
     CORE_SECTIONS,
@@ -105,6 +106,7 @@ def parse(text: str) -> Config:
             continue
         if section := _section(adapter.Config, name, content, faults):
             adapters[name] = (adapter, section)
+    faults += listen.clashes({name: section for name, (_, section) in adapters.items()})
     if faults:
         raise ConfigError("\n".join(faults))
     general = the(GatewaySection, sections)

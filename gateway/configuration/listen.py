@@ -13,8 +13,9 @@ import logging
 import os
 import re
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Annotated, Protocol, TypeVar, runtime_checkable
 
 from pydantic import AfterValidator
@@ -83,6 +84,22 @@ class Listening(Protocol):
     @property
     def listeners(self) -> Sequence[Listener]:
         """Every place, in the order of the section."""
+
+
+def clashes(sections: Mapping[str, object]) -> Iterator[str]:
+    """A sentence for each two places in the sections, by name, of which only one can be had."""
+    named = [
+        (name, listener)
+        for name, section in sections.items()
+        if isinstance(section, Listening)
+        for listener in section.listeners
+    ]
+    for (name, first), (other, second) in combinations(named, 2):
+        if first.excludes(second):
+            yield (
+                f"[{other}] {second.key} = {second.listen!r}: [{name}] {first.key} has "
+                f"{first.listen}; take another port"
+            )
 
 
 class Closable(Protocol):

@@ -129,6 +129,18 @@ def test_five_mistakes_are_told_at_once_each_with_its_place_and_remedy() -> None
             "max-interval = '1s': unknown key; did you mean 'max_int",
         ),
         ('[coap]\n"lis ten" = 4', "[coap] \"lis ten\" = 4: unknown key; did you mean 'listen'?"),
+        (
+            "[coap]\nlisten_ws = ['127.0.0.1:8080']\n[status]",
+            "[status] listen = '127.0.0.1:8080': [coap] listen_ws has 127.0.0.1:8080; take another",
+        ),
+        (
+            "[coap]\nlisten = ['[::1]:5683', '[0::1]:5683']",
+            "[coap] listen = '[0::1]:5683': [coap] listen has [::1]:5683; take another port",
+        ),
+        (
+            "[coap]\nlisten = ['0.0.0.0:5683', '192.0.2.1:5683']",
+            "[coap] listen = '192.0.2.1:5683': [coap] listen has 0.0.0.0:5683",
+        ),
         ("[COAP]", "did you mean 'coap'?"),
         ("log = 'debug'", "log = 'debug': stands above all sections; its place is below [gateway]"),
         ("[[ble]]", "[ble] = [{}]: expected a section headed [ble]"),
@@ -159,6 +171,14 @@ def test_five_mistakes_are_told_at_once_each_with_its_place_and_remedy() -> None
 def test_a_mistake_is_told_in_one_line(text: str, told: str) -> None:
     (line,) = faults(text)
     assert told in line
+
+
+def test_servers_may_have_one_port_number_where_both_can_be_had() -> None:
+    parse("""
+        [coap]
+        listen = ["127.0.0.1:5683", "192.0.2.1:5683", "[::]:5683", "127.0.0.1:0", "127.0.0.1:0"]
+        listen_tcp = ["0.0.0.0:5683", "[::]:5683"]
+    """)
 
 
 def test_a_missing_file_says_how_to_write_one(tmp_path: FilePath) -> None:
