@@ -14,7 +14,7 @@ from pathlib import Path as FilePath
 
 from gateway.errors import StateError
 from gateway.model import GATEWAY
-from gateway.storage.database import BACKED_UP, FILE_NAME, MIGRATIONS, lock_folder, successor
+from gateway.storage.database import BACKED_UP, FILE_NAME, MIGRATIONS, MODE, lock_folder, successor
 
 _BESIDE = ("", "-wal", "-shm")
 """What SQLite keeps beside a database: together they are its content."""
@@ -108,7 +108,7 @@ def _keep_counters(db: sqlite3.Connection, current: FilePath) -> bool:
 
 def _owned_as(folder: FilePath, new: FilePath) -> None:
     """Gives the file to whom the folder belongs: root restores, but the daemon has its own user."""
-    new.chmod(0o640)
+    new.chmod(MODE)
     if os.geteuid() == 0:
         owner = folder.stat()
         os.chown(new, owner.st_uid, owner.st_gid)

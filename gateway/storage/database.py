@@ -31,6 +31,11 @@ SQLite's usual 4,096 three times as much would reach an SD card.
 WAL_PAGES = 4_000
 """After how many pages the WAL goes into the database: 4 MB, as usual."""
 
+MODE = 0o640
+"""What operators, who are in the group, may read when no daemon runs; SQLite gives the files beside
+the database the same mode.
+"""
+
 # One step an entry; a database of version n has had the first n. Never change one that shipped.
 MIGRATIONS = (
     """
@@ -81,6 +86,7 @@ def open_database(file: FilePath) -> sqlite3.Connection:
     and then takes its place; on a disk without room it stays in memory, and can only be read.
     """
     try:
+        _close_to_others(file)
         if successor(file).exists():  # a kill came before it was in its place
             _succeed(file)
         return _opened(file)
@@ -88,6 +94,13 @@ def open_database(file: FilePath) -> sqlite3.Connection:
         raise StateError(
             f"{file}: {error}; is the disk full, or the file not writable for the daemon's user?"
         ) from error
+
+
+def _close_to_others(file: FilePath) -> None:
+    """Also where an earlier version was started by hand, or in a container."""
+    for each in file.parent.glob(f"{file.name}*"):
+        with contextlib.suppress(PermissionError):  # another user's
+            each.chmod(each.stat().st_mode & 0o770)
 
 
 def _opened(file: FilePath) -> sqlite3.Connection:
@@ -132,7 +145,7 @@ def shared(db: sqlite3.Connection, file: FilePath) -> sqlite3.Connection:
     """
     if _is_in_memory(db):
         try:
-            private_file.write(successor(file), db.serialize())
+            private_file.write(successor(file), db.serialize(), MODE)
             _succeed(file)
         except (GatewayError, OSError) as error:
             raise StateError(str(error)) from error

@@ -1,4 +1,4 @@
-"""A file for its owner only, whole or not there at all."""
+"""A file that is not for everybody, whole or not there at all."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path as FilePath
 from gateway.errors import GatewayError
 
 
-def write(file: FilePath, data: bytes) -> None:
+def write(file: FilePath, data: bytes, mode: int = 0o600) -> None:
     """Writes or replaces a file; GatewayError, and the old one stays, if it cannot be written."""
-    new = file.with_name(f"{file.name}.new")
+    new, flags = file.with_name(f"{file.name}.new"), os.O_WRONLY | os.O_CREAT | os.O_EXCL
     try:
         new.unlink(missing_ok=True)
-        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
+        with os.fdopen(os.open(new, flags, mode), "wb") as stream:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())

@@ -161,6 +161,36 @@ def test_what_can_be_read_of_a_damaged_database_is_kept(tmp_path: FilePath) -> N
     state.close()
 
 
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o640), (0o027, 0o640), (0o077, 0o600)])
+def test_the_state_is_not_for_everybody_to_read(tmp_path: FilePath, umask: int, mode: int) -> None:
+    before = os.umask(umask)
+    try:
+        written(tmp_path)
+        for damaged in (False, True):
+            if damaged:
+                damage(tmp_path)
+            state = StateDatabase(tmp_path)
+            state.remember("ble", "key", b"")
+            modes = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
+            assert len(modes) == 4 + damaged
+            assert {modes[f"state.db{end}"] for end in ("", "-wal", "-shm")} == {mode}
+            assert set(modes.values()) <= {mode, 0o600}
+            state.close()
+    finally:
+        os.umask(before)
+
+
+def test_the_state_of_an_earlier_version_is_closed_to_others(tmp_path: FilePath) -> None:
+    written(tmp_path)
+    with contextlib.closing(sqlite3.connect(tmp_path / "state.db")) as other:
+        other.execute("SELECT * FROM device").fetchall()
+        for file in tmp_path.iterdir():
+            file.chmod(0o644)
+        state = StateDatabase(tmp_path)
+        assert {file.stat().st_mode & 0o777 for file in tmp_path.iterdir()} == {0o640}
+        state.close()
+
+
 class Killed(BaseException):
     """At this moment."""
 
