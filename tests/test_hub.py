@@ -54,12 +54,17 @@ def test_a_value_keeps_the_time_of_its_measurement(bench: HubBench) -> None:
     )
 
 
-def test_a_reading_that_no_definition_allows_is_dropped_and_counted(bench: HubBench) -> None:
+def test_a_reading_that_no_definition_allows_is_dropped_counted_and_told_once(
+    bench: HubBench, caplog: pytest.LogCaptureFixture
+) -> None:
     bench.join()
-    bench.say({TEMPERATURE: "warm", Path(3303, 0, 1): 1, Path(9999, 0, 1): 1})
+    for _ in range(2):
+        bench.say({TEMPERATURE: "warm", Path(3303, 0, 1): 1, Path(9999, 0, 1): 1})
     assert not bench.north.resources(STATION)
-    assert bench.hub.counters["readings_invalid"] == 1
-    assert bench.hub.counters["readings_undefined"] == 2
+    assert bench.hub.counters["readings_invalid"] == 2
+    assert bench.hub.counters["readings_undefined"] == 4
+    told = f"{STATION}: /3303/0/5700 is dropped: Sensor Value must be a float"
+    assert caplog.messages.count(told) == 1
 
 
 def test_not_a_number_never_replaces_a_value(bench: HubBench) -> None:

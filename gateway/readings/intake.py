@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from gateway.errors import InvalidValue
+from gateway.errors import GatewayError, InvalidValue
 from gateway.events import Reading
 from gateway.model import DeviceId, Path, ResourceType
 from gateway.objects.registry import WHOLE, Registry, coerce
@@ -22,6 +22,14 @@ MAX_DROPS_TOLD = 100
 
 
 SCALABLE = (ResourceType.FLOAT, *WHOLE)
+
+
+class Unfit(GatewayError):
+    """No definition allows the reading; `counter` counts such ones."""
+
+    def __init__(self, counter: str, reason: str) -> None:
+        super().__init__(reason)
+        self.counter = counter
 
 
 class Intake:
@@ -42,6 +50,52 @@ class Intake:
 
     def taken(self, reading: Reading) -> Reading | None:
         """What a device said, as clients are shown it; None if it is dropped or hidden."""
+        try:
+            return self._treated(reading)
+        except Unfit as unfit:
+            self.drop(unfit.counter, reading, str(unfit))
+            return None
+
+    def raw(self, device: DeviceId) -> Mapping[Path, Reading]:
+        """What a device said last of its resources that are hidden or scaled."""
+        return self._raw.get(device, {})
+
+    def forget(self, device: DeviceId, under: Path | None = None) -> None:
+        """Drops what was kept of a device, or of what it has at and below a path."""
+        kept = self._raw.pop(device, {})
+        if under and (rest := {p: r for p, r in kept.items() if not under.covers(p)}):
+            self._raw[device] = rest
+
+    def checked(self, reading: Reading) -> Reading:
+        """The reading with its value as the definition wants it; Unfit if that cannot be."""
+        path = reading.path
+        definition = self._registry.resource(path[0], path[2]) if len(path) > 2 else None
+        if definition is None:
+            raise Unfit(
+                "readings_undefined", "nothing defines it; put the vendor's object "
+                "definition into the folder that [gateway] definitions names",
+            )  # fmt: skip
+        if definition.multiple != (len(path) == 4):
+            wanted = "with" if definition.multiple else "without"
+            raise Unfit("readings_misplaced", f"it is defined {wanted} resource instances")
+        if not math.isfinite(reading.at):
+            raise Unfit("readings_invalid", f"its time is {reading.at}")
+        if reading.value is None:
+            return reading
+        try:
+            return replace(reading, value=coerce(definition, reading.value))
+        except InvalidValue as error:
+            raise Unfit("readings_invalid", str(error)) from None
+
+    def drop(self, counter: str, reading: Reading, reason: str) -> None:
+        """Counts a dropped reading; its reason is told once a resource."""
+        self._counters[counter] += 1
+        resource = counter, reading.path[0], reading.path[2] if len(reading.path) > 2 else -1
+        if resource not in self._told and len(self._told) < MAX_DROPS_TOLD:
+            self._told.add(resource)
+            log.warning("%s: %s is dropped: %s", reading.device, reading.path, reason)
+
+    def _treated(self, reading: Reading) -> Reading | None:
         device, path = reading.device, reading.path
         treatment = self._rules().treatment(device, path)
         if treatment == AS_IT_IS:
@@ -56,46 +110,3 @@ class Intake:
             value = treatment.shown(reading.value, whole=definition.type in WHOLE)
             reading = replace(reading, value=value)
         return self.checked(reading)
-
-    def raw(self, device: DeviceId) -> Mapping[Path, Reading]:
-        """What a device said last of its resources that are hidden or scaled."""
-        return self._raw.get(device, {})
-
-    def forget(self, device: DeviceId, under: Path | None = None) -> None:
-        """Drops what was kept of a device, or of what it has at and below a path."""
-        kept = self._raw.pop(device, {})
-        if under and (rest := {p: r for p, r in kept.items() if not under.covers(p)}):
-            self._raw[device] = rest
-
-    def checked(self, reading: Reading) -> Reading | None:
-        """The reading with its value as the definition wants it; None if it is dropped."""
-        path = reading.path
-        definition = self._registry.resource(path[0], path[2]) if len(path) > 2 else None
-        if definition is None:
-            self.drop(
-                "readings_undefined", reading, "nothing defines it; put the vendor's object "
-                "definition into the folder that [gateway] definitions names",
-            )  # fmt: skip
-            return None
-        if definition.multiple != (len(path) == 4):
-            wanted = "with" if definition.multiple else "without"
-            self.drop("readings_misplaced", reading, f"it is defined {wanted} resource instances")
-            return None
-        try:
-            if not math.isfinite(reading.at):
-                raise InvalidValue(f"its time is {reading.at}")
-            if reading.value is None:
-                return reading
-            return replace(reading, value=coerce(definition, reading.value))
-        except InvalidValue as error:
-            self._counters["readings_invalid"] += 1
-            log.debug("%s: %s is dropped: %s", reading.device, path, error)
-            return None
-
-    def drop(self, counter: str, reading: Reading, reason: str) -> None:
-        """Counts a dropped reading; its reason is told once a resource."""
-        self._counters[counter] += 1
-        resource = counter, reading.path[0], reading.path[2] if len(reading.path) > 2 else -1
-        if resource not in self._told and len(self._told) < MAX_DROPS_TOLD:
-            self._told.add(resource)
-            log.warning("%s: %s is dropped: %s", reading.device, reading.path, reason)

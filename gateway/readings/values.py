@@ -12,7 +12,7 @@ from gateway.devices.identities import Remembered
 from gateway.events import Change, Device, Reading, Resource
 from gateway.model import GATEWAY, DeviceId, Path
 from gateway.policy import Rules
-from gateway.readings.intake import Intake
+from gateway.readings.intake import Intake, Unfit
 from gateway.readings.journal import Journal
 from gateway.readings.reporter import Reporter
 from gateway.store import MAX_RESOURCES, Store
@@ -86,10 +86,12 @@ class Values:
             if self._rules().treatment(known.device, old.path).hidden:
                 continue
             reading = Reading(known.device, old.path, old.value, old.at)
-            if checked := self._intake.checked(reading):
-                self._store.apply(checked, restored=True, untimed=old.untimed)
-            else:
+            try:
+                checked = self._intake.checked(reading)
+            except Unfit:
                 unfit.append(old.path)
+            else:
+                self._store.apply(checked, restored=True, untimed=old.untimed)
         return unfit
 
     def check_again(self, device: DeviceId) -> Sequence[Path]:
@@ -97,10 +99,13 @@ class Values:
         unfit: list[Path] = []
         for old in self._store.resources(device):
             reading = Reading(device, old.path, old.value, old.at)
-            if not (checked := self._intake.checked(reading)):
+            try:
+                checked = self._intake.checked(reading)
+            except Unfit:
                 unfit.append(old.path)
-            elif type(checked.value) is not type(old.value):
-                self._store.apply(checked, restored=old.restored, untimed=old.untimed)
+            else:
+                if type(checked.value) is not type(old.value):
+                    self._store.apply(checked, restored=old.restored, untimed=old.untimed)
         return unfit
 
     def treat_again(self, device: DeviceId, before: Rules) -> tuple[Sequence[Path], list[Reading]]:

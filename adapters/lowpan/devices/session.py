@@ -43,6 +43,9 @@ RETRY_FIRST_S, RETRY_LIMIT_S = 10.0, 600.0
 FLOAT_TOLERANCE = 1e-6
 """Nodes keep 32 bits of a number."""
 
+MAX_IGNORED_TOLD = 100
+"""Warnings of one node's answers that cannot be read: one that makes up paths fills no disk."""
+
 log = logging.getLogger(__name__)
 
 
@@ -82,6 +85,7 @@ class Session:
         self._news = asyncio.Event()
         self._plan: Plan | None = None
         self._watched: set[Path] = set()
+        self._ignored: set[Path] = set()
         self._known: set[Path] = set()
         self._told: dict[Path, Value] = {}
         self._answering = False
@@ -260,7 +264,11 @@ class Session:
             values = source.read(answer, time.time())
         except DecodeError as error:
             self._port.count("lowpan_payload_undecodable")
-            log.debug("%s: %s: %s", self.device, source.base, error)
+            is_news = source.base not in self._ignored and len(self._ignored) < MAX_IGNORED_TOLD
+            level = logging.WARNING if is_news else logging.DEBUG
+            log.log(level, "%s: an answer is ignored: %s", self.device, error)
+            if is_news:
+                self._ignored.add(source.base)
             return
         if polled:
             values = {p: v for p, v in values.items() if p.upto(3) not in self._watched}
