@@ -7,8 +7,10 @@ the one that it runs, what is tried is whether it could.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import pwd
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
@@ -31,12 +33,16 @@ from gateway.errors import GatewayError, StateError
 from gateway.model import DeviceId
 from gateway.objects.ddf import load_folder
 from gateway.objects.registry import Registry
-from gateway.overview import Condition
+from gateway.overview import STATE, Condition
 from gateway.ports import Section
+from gateway.storage.database import FILE_NAME, require_writable
 from gateway.storage.state import remembered
 
 CHECK_TIMEOUT_S = 60.0
 """For all of one adapter: an XMPP login may take 30 s; twice that is what a person waits."""
+
+ROOM = 64_000_000
+"""Octets that the state may come to take: 45 MB are the usual journal, 4 MB are on their way."""
 
 DAEMON = "daemon"
 
@@ -55,6 +61,7 @@ async def in_the_world(config: Config, state: FilePath) -> Sequence[Finding]:
     """What the adapters find, in the order of the configuration; they look at the same time."""
     daemon = await asyncio.to_thread(_daemon, config)
     findings = [daemon.finding, *_clashes(config, daemon, state), *_rights()]
+    findings += _state(state, daemon)
     if daemon.is_closed:
         return findings
     registry = Registry.builtin()
@@ -69,7 +76,7 @@ async def in_the_world(config: Config, state: FilePath) -> Sequence[Finding]:
 @dataclass(frozen=True, slots=True)
 class _Daemon:
     """What the running daemon says, of each adapter also the section that it runs with;
-    `is_closed`: it runs, but does not answer this user.
+    `is_closed`: it does not answer this user.
     """
 
     finding: Finding
@@ -77,6 +84,7 @@ class _Daemon:
     sections: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     prefixes: Mapping[str, DeviceId] = field(default_factory=dict)
     is_closed: bool = False
+    runs: bool = True
 
     def listens(self, wanted: Listener) -> bool:
         """Whether it has the address, so that nobody else does."""
@@ -106,7 +114,7 @@ def _daemon(config: Config) -> _Daemon:
         answer = ask(config.gateway.socket, {"do": "devices"})
         sections = ask(config.gateway.socket, {"do": "sections"})
     except NotRunning:
-        return _Daemon(Finding(Severity.OK, DAEMON, "it does not run, so all is tried"))
+        return _Daemon(Finding(Severity.OK, DAEMON, "it does not run, so all is tried"), runs=False)
     except MayNotAsk as error:
         text = f"{error}; what it holds is not tried"
         return _Daemon(Finding(Severity.WARNING, DAEMON, text), is_closed=True)
@@ -177,6 +185,36 @@ def _rights() -> Sequence[Finding]:
         return []
     text = f"this is not {SERVICE_USER}: what you may not read or open, it may; use sudo to be sure"
     return [Finding(Severity.WARNING, DAEMON, text)]
+
+
+def _state(folder: FilePath, daemon: _Daemon) -> Iterator[Finding]:
+    """Whether the state can be kept: in the folder, or in the one above it that is there now."""
+    if told := daemon.adapters.get(STATE):
+        yield Finding(Severity.WARNING, STATE, f"the daemon says: {told['status']}")
+    places = (folder, *folder.absolute().parents)
+    place = next(each for each in places if os.path.exists(each))  # noqa: PTH110  (never raises)
+    if not daemon.runs:
+        try:
+            if not place.is_dir():
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(place))
+            require_writable(place, folder / FILE_NAME)
+        except OSError as error:
+            severity = Severity.WARNING if _rights() else Severity.ERROR
+            text = (
+                f"{folder} cannot be written ({error.filename}: {error.strerror}): chown it to the "
+                "daemon's user, or name another one with --state"
+            )
+            yield Finding(severity, STATE, text)
+    try:
+        free = shutil.disk_usage(place).free
+    except OSError:  # that it may not be looked into is told
+        return
+    if free < ROOM:
+        text = (
+            f"{place} has room for {free // 1_000_000} MB, the state may take "
+            f"{ROOM // 1_000_000} MB: make room, or lower [journal] entries"
+        )
+        yield Finding(Severity.WARNING, STATE, text)
 
 
 def _unheard(config: Config) -> Sequence[Finding]:

@@ -1,9 +1,11 @@
 """`border-gateway check`: what an operator reads about a world that does not fit the file."""
 
+import asyncio
 import json
 import os
 import pty
 import re
+import shutil
 import socket
 from pathlib import Path as FilePath
 
@@ -13,6 +15,7 @@ from adapters.lowpan.radio.port import holders
 from adapters.sim.port import free_port
 from gateway.configuration.checks import Severity
 from gateway.configuration.config import load
+from gateway.diagnostics import examine
 from gateway.diagnostics.examine import by_itself, in_the_world
 from gateway.storage.database import MIGRATIONS
 from gateway.storage.state import StateDatabase
@@ -146,6 +149,33 @@ def test_a_stick_that_another_program_reads_is_told(tmp_path: FilePath) -> None:
     finally:
         os.close(master)
         os.close(slave)
+
+
+def test_a_state_folder_that_cannot_be_written_is_told(
+    tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon = Daemon(tmp_path)
+    if os.geteuid() == 0:
+        monkeypatch.setattr(os, "access", lambda *_, **__: False)  # who may do everything
+    else:
+        tmp_path.chmod(0o500)
+    (found,) = [
+        each
+        for each in asyncio.run(in_the_world(load(daemon.config), tmp_path / "a" / "state"))
+        if each.section == "state"
+    ]
+    assert found.severity is Severity.ERROR
+    assert found.text.startswith(f"{tmp_path}/a/state cannot be written ({tmp_path}: Perm")
+
+
+def test_a_disk_without_room_for_the_state_is_told(
+    tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(examine, "ROOM", shutil.disk_usage(tmp_path).free * 2)
+    found = asyncio.run(in_the_world(load(Daemon(tmp_path).config), tmp_path / "state"))
+    (told,) = [each for each in found if each.section == "state"]
+    assert told.severity is Severity.WARNING
+    assert f"{tmp_path} has room for" in told.text
 
 
 def test_a_state_of_a_newer_version_is_told(tmp_path: FilePath) -> None:
