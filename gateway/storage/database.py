@@ -8,12 +8,12 @@ import fcntl
 import logging
 import os
 import sqlite3
-import time
 from collections.abc import Iterable
 from pathlib import Path as FilePath
 
 from gateway.errors import GatewayError, StateError, StateUnusable
 from gateway.storage import private_file
+from gateway.storage.aside import set_aside
 from gateway.storage.salvage import SPARED, as_text, drop_orphans, salvage
 
 log = logging.getLogger(__name__)
@@ -71,9 +71,6 @@ MIGRATIONS = (
 
 BACKED_UP = ("device", "instance", "value", "adapter")
 """The tables of a backup. The journal is not in it: it is large, and only of the last days."""
-
-DAMAGED = ".damaged-"
-"""In the name of a database that is set aside, before the time in Unix seconds."""
 
 SPARE_END = ".spare"
 """Behind the database's name: a copy of who the devices are, for the day it is damaged."""
@@ -159,20 +156,8 @@ def successor(file: FilePath) -> FilePath:
 
 
 def _succeed(file: FilePath) -> None:
-    aside = file.with_suffix(f"{DAMAGED}{time.time():.0f}")
-    if file.exists():
-        log.error("%s is set aside as %s", file, aside)
-    for end in ("-shm", "-wal", ""):
-        with contextlib.suppress(FileNotFoundError):
-            FilePath(f"{file}{end}").rename(f"{aside}{end}")
+    set_aside(file)
     successor(file).rename(file)
-
-
-def set_aside(file: FilePath) -> FilePath | None:
-    """The latest database that was set aside and still lies beside this one."""
-    with contextlib.suppress(OSError):  # a disk that cannot be read is found by who writes to it
-        return max(file.parent.glob(f"{file.stem}{DAMAGED}*[0-9]"), default=None)
-    return None
 
 
 def connect(file: FilePath) -> sqlite3.Connection:

@@ -21,6 +21,7 @@ from gateway.events import Device, Resource
 from gateway.model import GATEWAY, DeviceId, Path, printable
 from gateway.policy import MAX_NAME
 from gateway.storage import private_file
+from gateway.storage.aside import lying_aside
 from gateway.storage.database import (
     BACKED_UP,
     BUSY_TIMEOUT_S,
@@ -33,7 +34,6 @@ from gateway.storage.database import (
     newer,
     open_database,
     require_writable,
-    set_aside,
     shared,
 )
 from gateway.storage.salvage import SPARED, Rows, as_text, judged, mend
@@ -76,11 +76,11 @@ class StateDatabase:
 
     def damage(self) -> str:
         """What is to be told of a damaged database, as long as it lies here set aside."""
-        if not (aside := set_aside(self.file)):
+        if not (aside := lying_aside(self.file)):
             return ""
         return (
-            f"the database was damaged and is set aside as {aside}; the log of that time tells "
-            "what was kept of it; move that file away to end this warning"
+            f"the database was damaged and is set aside as {aside[-1]}; the log of that time "
+            "tells what was kept of it; move that file away to end this warning"
         )
 
     def close(self) -> None:

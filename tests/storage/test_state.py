@@ -191,6 +191,26 @@ def test_the_state_of_an_earlier_version_is_closed_to_others(tmp_path: FilePath)
         state.close()
 
 
+def test_of_many_damaged_databases_the_first_and_the_last_are_kept(
+    tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(tmp_path)
+    told = []
+    for now in (900.0, 900.0, 5.0, 1_764_000_000.0):  # the third with a clock that is not set
+        monkeypatch.setattr("time.time", lambda now=now: now)
+        damage(tmp_path)
+        state = StateDatabase(tmp_path)
+        told.append(state.damage().partition("set aside as ")[2].partition(";")[0])
+        is_as_written(state)
+        state.close()
+        FilePath(f"{told[-1]}-wal").touch()
+    assert [FilePath(file).name for file in told] == [
+        f"state.damaged-{number}" for number in (900, 901, 902, 1_764_000_000)
+    ]
+    kept = {str(file) for file in tmp_path.glob("state.damaged-*")}
+    assert kept == {f"{file}{end}" for file in (told[0], told[-1]) for end in ("", "-wal")}
+
+
 class Killed(BaseException):
     """At this moment."""
 
