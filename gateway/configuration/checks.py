@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path as FilePath
 from typing import Any
 
-from gateway.configuration.listen import NO_SUCH_ADDRESS, Listener, parse_listen
+from gateway.configuration.listen import NO_SUCH_ADDRESS, Listener, barred, parse_listen
 from gateway.objects.registry import Registry
 
 SERVICE_USER = "border-gateway"
@@ -80,10 +80,10 @@ def listener(section: str, wanted: Listener) -> Finding:
                 probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             probe.bind(socket.getaddrinfo(host, port, flags=socket.AI_NUMERICHOST)[0][4])
     except OSError as error:
-        reason = f"cannot listen on {wanted.listen}: {os.strerror(error.errno or 0)}"
         if error.errno in NO_SUCH_ADDRESS:
+            reason = f"cannot listen on {wanted.listen}: {os.strerror(error.errno)}"
             remedy = f"it is served once it is there; else take it out of [{section}] {wanted.key}"
             return Finding(Severity.WARNING, section, f"{reason}: {remedy}")
-        remedy = f"stop who has it (ss -lnp sport = :{port}), or change [{section}] {wanted.key}"
-        return Finding(Severity.ERROR, section, f"{reason}: {remedy}")
+        text = barred(wanted.listen, error, f"change [{section}] {wanted.key}")
+        return Finding(Severity.ERROR, section, text)
     return Finding(Severity.OK, section, f"{wanted.listen} is free to listen on")

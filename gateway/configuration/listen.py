@@ -112,6 +112,15 @@ class Closable(Protocol):
 _Opened = TypeVar("_Opened", bound=Closable)
 
 
+def barred(listen: str, error: OSError, change: str) -> str:
+    """Why nobody can listen there, and what to do: free the place, or `change` what names it."""
+    reason = f"cannot listen on {listen}: {os.strerror(error.errno or 0)}"
+    port = parse_listen(listen)[1]
+    if error.errno == errno.EACCES:
+        return f"{reason}: port {port} is for root, so {change} to one above 1023"
+    return f"{reason}: stop who has it (ss -lnp sport = :{port}), or {change}"
+
+
 def require_one(listen: Sequence[str]) -> None:
     """AdapterError if this machine has none of the addresses yet."""
     if not any(is_here(parse_listen(text)[0]) for text in listen):
@@ -126,12 +135,11 @@ def open_all(wanted: Sequence[tuple[str, Callable[[str, int], _Opened]]]) -> lis
         try:
             opened.append(opening(*parse_listen(text)))
         except OSError as error:
-            problem = f"cannot listen on {text}: {error.strerror}"
             if error.errno != errno.EAFNOSUPPORT:
                 for each in opened:
                     each.close()
-                raise AdapterError(problem) from error
-            log.warning("%s", problem)  # no IPv6 in this kernel
+                raise AdapterError(barred(text, error, "change the port")) from error
+            log.warning("cannot listen on %s: %s", text, error.strerror)  # no IPv6 in this kernel
     return opened
 
 

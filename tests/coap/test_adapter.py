@@ -60,9 +60,8 @@ async def test_an_address_in_use_ends_the_adapter_with_a_sentence(home: HubBench
         other.bind(("127.0.0.1", 0))
         listen = f"127.0.0.1:{other.getsockname()[1]}"
         coap = Coap(CoapSection(listen=("127.0.0.1:0", listen)), home.north)
-        with pytest.raises(
-            AdapterError, match=f"cannot listen on {listen}: Address already in use"
-        ):
+        in_use = f"cannot listen on {listen}: Address already in use: stop who has it"
+        with pytest.raises(AdapterError, match=in_use):
             await coap.run()
 
 
