@@ -190,8 +190,9 @@ class Service:
                 told += await lineup.become(wanted.adapters)
                 self._config = _running(self._config, wanted)
             except ConfigError as error:
-                log.error("not reloaded, the running configuration stays: %s", error)
-                raise
+                refused = ConfigError(f"not reloaded, the running configuration stays: {error}")
+                log.error("%s", refused)
+                raise refused from error
             finally:
                 notify("READY=1")
             log.info("%s", "; ".join(["reloaded", *told]))

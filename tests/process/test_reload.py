@@ -81,6 +81,7 @@ def test_a_faulty_file_changes_nothing_and_every_fault_is_told(daemon: Daemon) -
     daemon.configure(CORE.replace("Attic", "Loft") + SIM.replace("devices", "devises") + "[cop]\n")
     done = daemon.command("reload")
     assert done.returncode == 1
+    assert done.stderr.startswith("border-gateway: not reloaded, the running configuration stays:")
     assert "did you mean 'devices'?" in done.stderr
     assert "did you mean 'coap'?" in done.stderr
     assert row(daemon, "sim:0000000000000001")["name"] == "Attic"
