@@ -171,7 +171,7 @@ class Coap:
         require_one([*config.listen, *config.listen_tcp, *config.listen_ws])
         context = Context(serversite=Site(self._server), loggername=LIBRARY)
         fronts = self._open(context, keys)
-        reachable = [front.socket for front in fronts if not front.socket.local]
+        reachable = [front for front in fronts if not front.socket.local]
         discoveries = [
             Discovery(interface, reachable, self._server, self._port)
             for interface in config.multicast

@@ -91,10 +91,10 @@ class Front:
         keys: Keys | None = None,
     ) -> None:
         self.socket = socket
-        self.notifier = Notifier(server, port, observers, self._send)
+        self.notifier = Notifier(server, port, observers, self.send)
         self._server = server
         self._port = port
-        self._commands = Commands(context, socket, self._send)
+        self._commands = Commands(context, socket, self.send)
         self._loop = asyncio.get_running_loop()
         self._keys = keys
         self._prepared: dict[bytes, Prepared] = {}
@@ -114,12 +114,17 @@ class Front:
                 data, peer = receive(datagram.LARGEST + 1)
             except BlockingIOError:
                 if read == 0:  # woken, but not by a datagram
-                    self._hear_refusals()
+                    self._hear_error()
                 return
             except OSError:
-                self._hear_refusals()
+                self._hear_error()
             else:
                 self._take(data, peer)
+
+    def _hear_error(self) -> None:
+        self._drop_unreachable()
+        self._loop.remove_reader(self.socket.fileno())  # libuv would not look at it any more
+        self._loop.add_reader(self.socket.fileno(), self._readable)
 
     def _take(self, data: bytes, peer: Peer) -> None:
         if len(data) == 4 and data[:2] in _CONCLUSIONS:
@@ -138,7 +143,7 @@ class Front:
         octets = _head_of_content(data) + data[4:options_at] + prepared.tail
         if len(octets) > AMPLIFICATION * len(data) and len(octets) > self._room(data, peer):
             return False
-        self._send(octets, peer)
+        self.send(octets, peer)
         return True
 
     def _examine(self, data: bytes, peer: Peer) -> None:
@@ -148,14 +153,14 @@ class Front:
             self._port.count("coap_malformed")
             log.debug("%s sends no CoAP: %s", peer_name(peer), error)
             if len(data) >= 4 and data[0] >> 4 == 4:  # version 1, confirmable
-                self._send(datagram.head(Type.RST, Code.EMPTY, _mid(data)), peer)
+                self.send(datagram.head(Type.RST, Code.EMPTY, _mid(data)), peer)
             return
         if message.type in {Type.ACK, Type.RST}:  # not empty: they answer what nobody asked
             return
         if 0 < message.code < 32:
             self._serve(message, data, peer)
         elif message.type is Type.CON:  # a ping, a response to nothing, a reserved code
-            self._send(datagram.head(Type.RST, Code.EMPTY, message.mid), peer)
+            self.send(datagram.head(Type.RST, Code.EMPTY, message.mid), peer)
 
     def _serve(self, message: Datagram, data: bytes, peer: Peer) -> None:
         room = self._room(data, peer)
@@ -202,7 +207,7 @@ class Front:
         except Recovery as recovery:
             answer = recovery.answer
             tail = datagram.encode_tail(options_of(answer), answer.payload)
-            self._send(_head(message, int(answer.code)) + tail, peer)
+            self.send(_head(message, int(answer.code)) + tail, peer)
             return
         if reason := self._commands.take(message, data, peer, now, said):
             self._port.count("coap_commands_refused")
@@ -210,7 +215,7 @@ class Front:
 
     def _refuse(self, message: Datagram, response: Response, peer: Peer, room: float) -> None:
         if message.type is Type.NON and response.code == Code.BAD_OPTION:  # RFC 7252 5.4.1
-            self._send(datagram.head(Type.RST, Code.EMPTY, message.mid), peer)
+            self.send(datagram.head(Type.RST, Code.EMPTY, message.mid), peer)
             return
         if _size(message, response) > room:
             response = replace(response, payload=b"")
@@ -243,9 +248,9 @@ class Front:
     def _answer(self, message: Datagram, response: Response, peer: Peer) -> None:
         if not datagram.unwanted(message.options, response.code):
             tail = datagram.encode_tail(response.options(), response.payload)
-            self._send(_head(message, response.code) + tail, peer)
+            self.send(_head(message, response.code) + tail, peer)
         elif message.type is Type.CON:
-            self._send(datagram.head(Type.ACK, Code.EMPTY, message.mid), peer)
+            self.send(datagram.head(Type.ACK, Code.EMPTY, message.mid), peer)
 
     # --- whom to believe ---
 
@@ -281,7 +286,7 @@ class Front:
 
     # --- datagrams out ---
 
-    def _send(self, octets: bytes, peer: Peer) -> None:
+    def send(self, octets: bytes, peer: Peer) -> None:
         """Sends, or loses the datagram as a network may."""
         for _ in range(2):
             try:
@@ -289,12 +294,12 @@ class Front:
             except BlockingIOError:
                 self._port.count("coap_send_buffer_full")
             except OSError:  # Linux reports the last peer's ICMP error here, to whomever is next
-                self._hear_refusals()
+                self._drop_unreachable()
                 continue
             return
 
-    def _hear_refusals(self) -> None:
-        for peer in self.socket.refusals():
+    def _drop_unreachable(self) -> None:
+        for peer in self.socket.unreachable():
             self.notifier.observers.unreachable(peer)
 
 

@@ -18,10 +18,11 @@ from functools import partial
 from adapters.coap import datagram, links
 from adapters.coap.blocks import narrowed
 from adapters.coap.datagram import Datagram, Type
+from adapters.coap.front import Front
 from adapters.coap.messages import Code, Peer, Refusal, Request, Response
 from adapters.coap.observe import UPPER_HALF
 from adapters.coap.server import WELL_KNOWN_CORE, Server
-from adapters.coap.udp import GroupSocket, UdpSocket
+from adapters.coap.udp import GroupSocket
 from adapters.coap.verified import AMPLIFICATION
 from gateway.errors import DecodeError
 from gateway.ports import NorthPort
@@ -36,17 +37,17 @@ WAITING = 64
 
 
 class Discovery:
-    """One interface, from its making until `stop`; `listeners` are the sockets that answer."""
+    """One interface, from its making until `stop`; `fronts` are those that answer."""
 
     def __init__(
-        self, interface: str, listeners: Iterable[UdpSocket], server: Server, port: NorthPort
+        self, interface: str, fronts: Iterable[Front], server: Server, port: NorthPort
     ) -> None:
         self._interface = interface
-        self._listeners = {(each.family, each.port): each for each in listeners}.values()
+        self._fronts = {(f.socket.family, f.socket.port): f for f in fronts}.values()
         self._server = server
         self._port = port
         self._loop = asyncio.get_running_loop()
-        self._groups: dict[UdpSocket, GroupSocket] = {}
+        self._groups: dict[Front, GroupSocket] = {}
         self._waiting: dict[Peer, asyncio.TimerHandle] = {}
         self._index = 0
         self._told = ""
@@ -74,15 +75,15 @@ class Discovery:
     def _join(self, index: int) -> str:
         """Joins where it has not yet; says why it could not."""
         problem = ""
-        for listener in self._listeners:
-            if listener in self._groups:
+        for front in self._fronts:
+            if front in self._groups:
                 continue
             try:
-                group = self._groups[listener] = GroupSocket(listener, index)
+                group = self._groups[front] = GroupSocket(front.socket, index)
             except OSError as error:
                 problem = error.strerror or str(error)
             else:
-                self._loop.add_reader(group.fileno(), self._readable, group)
+                self._loop.add_reader(group.fileno(), self._readable, group, front)
         return problem
 
     def _tell(self, state: str, problem: str) -> None:
@@ -98,7 +99,7 @@ class Discovery:
             group.close()
         self._groups.clear()
 
-    def _readable(self, group: GroupSocket) -> None:
+    def _readable(self, group: GroupSocket, front: Front) -> None:
         try:
             data, peer = group.receive(datagram.LARGEST + 1)
         except OSError:
@@ -110,18 +111,15 @@ class Discovery:
             self._port.count("coap_multicast_unanswered")
             return
         leisure_s = random.uniform(0, LEISURE_S)  # noqa: S311  (it spreads load, it hides nothing)
-        answer = partial(self._answer, group.listener, asked, len(data), peer)
+        answer = partial(self._answer, front, asked, len(data), peer)
         self._waiting[peer] = self._loop.call_later(leisure_s, answer)
 
-    def _answer(self, listener: UdpSocket, asked: Datagram, length: int, peer: Peer) -> None:
+    def _answer(self, front: Front, asked: Datagram, length: int, peer: Peer) -> None:
         del self._waiting[peer]
         request = datagram.request(asked.code, asked.options, asked.payload, peer, secure=False)
         octets = self._octets(asked, request, AMPLIFICATION * length)
         if octets:
-            try:
-                listener.send(octets, peer)
-            except OSError:  # lost, as a network may
-                self._port.count("coap_multicast_unanswered")
+            front.send(octets, peer)
 
     def _octets(self, asked: Datagram, request: Request, room: int) -> bytes:
         """The answer, in blocks so small that it fits; nothing if there is none."""

@@ -89,7 +89,7 @@ class UdpSocket:
     def _send_message(self, data: bytes, peer: Peer) -> int:
         return self._socket.sendmsg([data], self._ways_back.get(peer, ()), 0, peer)
 
-    def refusals(self) -> Iterator[Peer]:
+    def unreachable(self) -> Iterator[Peer]:
         """Whom the network reported as unreachable since the last call (ICMP)."""
         with contextlib.suppress(BlockingIOError):
             while True:
@@ -131,7 +131,6 @@ class GroupSocket:
     """
 
     def __init__(self, listener: UdpSocket, interface: int) -> None:
-        self.listener = listener
         self._socket = socket.socket(listener.family, socket.SOCK_DGRAM)
         try:
             self._socket.setblocking(False)
