@@ -119,7 +119,7 @@ def _opened(file: FilePath) -> sqlite3.Connection:
 
 def _begun_anew(file: FilePath) -> sqlite3.Connection:
     """A new database, in memory, of what can be read of one and of its spare."""
-    db, spare = _in_memory(), file.with_name(file.name + SPARE_END)
+    db, spare = in_memory(), file.with_name(file.name + SPARE_END)
     read, spared = salvage(file, BACKED_UP, db), salvage(spare, SPARED, db)
     drop_orphans(db)
     db.commit()
@@ -206,8 +206,6 @@ def _connect(file: FilePath) -> sqlite3.Connection:
         if version < len(MIGRATIONS):
             _copy_aside(db, file, version)
         migrate(db, version)
-        with db:
-            drop_orphans(db)
     except BaseException:
         db.close()
         raise
@@ -230,7 +228,7 @@ def _copy_aside(db: sqlite3.Connection, file: FilePath, version: int) -> None:
 
 def copied(db: sqlite3.Connection, tables: Iterable[str], version: int = len(MIGRATIONS)) -> bytes:
     """Tables of a database of a version, all of one moment, as the content of a file."""
-    with contextlib.closing(_in_memory(version)) as copy:
+    with contextlib.closing(in_memory(version)) as copy:
         db.execute("BEGIN")
         for table in tables:
             rows = db.execute(f"SELECT * FROM {table}")  # noqa: S608  (our own names)
@@ -240,7 +238,8 @@ def copied(db: sqlite3.Connection, tables: Iterable[str], version: int = len(MIG
         return copy.serialize()
 
 
-def _in_memory(version: int = len(MIGRATIONS)) -> sqlite3.Connection:
+def in_memory(version: int = len(MIGRATIONS)) -> sqlite3.Connection:
+    """A new database of a version, which a disk has no part in."""
     db = sqlite3.connect(":memory:", check_same_thread=False)
     db.text_factory = as_text
     db.execute(f"PRAGMA page_size = {PAGE_SIZE}")

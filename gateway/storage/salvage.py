@@ -67,6 +67,15 @@ def judged(db: sqlite3.Connection, tables: Iterable[str] = _JUDGED) -> tuple[Row
     return sensible, garbled
 
 
+def fill(db: sqlite3.Connection, rows: Rows) -> sqlite3.Connection:
+    """A new database, with the rows in it."""
+    with db:
+        for table in rows:
+            for row in rows[table]:
+                _insert(db, table, row)
+    return db
+
+
 def mend(db: sqlite3.Connection, sensible: Rows, garbled: Rows, spare: FilePath) -> None:
     """Takes out what is garbled, and takes from the spare what it has of it; one line a table."""
     with db:

@@ -29,6 +29,7 @@ from gateway.storage.database import (
     MIGRATIONS,
     SPARE_END,
     copied,
+    in_memory,
     is_alone,
     lock_folder,
     newer,
@@ -36,7 +37,7 @@ from gateway.storage.database import (
     require_writable,
     shared,
 )
-from gateway.storage.salvage import SPARED, Rows, as_text, judged, mend
+from gateway.storage.salvage import SPARED, Rows, as_text, drop_orphans, fill, judged, mend
 from gateway.storage.values import text_of, value_from
 
 UNTIMED = 0.0
@@ -97,8 +98,12 @@ class StateDatabase:
             rows, garbled = judged(self._db)
             if garbled:
                 self._spared = False
-                mend(self._db, rows, garbled, self._spare)
-                rows, _ = judged(self._db)
+                db = fill(in_memory(), rows) if self._alone else self._db
+                mend(db, rows, garbled, self._spare)
+                rows, _ = judged(db)
+            elif not self._alone:
+                with self._db:
+                    drop_orphans(self._db)
             return _remembered(rows)
 
     def remember_device(self, device: Device, *, joined: bool) -> None:
@@ -188,6 +193,7 @@ class StateDatabase:
             self._db = shared(self._db, self.file)
             self._alone = is_alone(self._db)
         self.require_shared()
+        self.load()  # what makes no sense, a full disk did not let mend
 
     def require_shared(self) -> None:
         """StateError as long as others find no database, or not this one, in its file."""

@@ -431,6 +431,25 @@ def test_what_is_known_is_there_on_a_full_disk_and_saved_when_there_is_room(
     state.close()
 
 
+def test_what_an_old_disk_garbled_is_mended_when_a_full_disk_has_room(tmp_path: FilePath) -> None:
+    written(tmp_path)
+    with contextlib.closing(sqlite3.connect(tmp_path / "state.db")) as db:
+        db.execute("UPDATE device SET prefix = 'we/ther'")
+        db.execute("INSERT INTO instance VALUES (?, 3303, 'id0', 0)", (METER,))  # of no device
+        db.commit()
+    with full_disk():
+        state = StateDatabase(tmp_path)
+        is_as_written(state)
+        with pytest.raises(StateError, match="full"):
+            state.share()
+        is_as_written(state)
+    state.share()
+    state.remember_device(device(METER, "meter"), joined=False)
+    state.remember_instance(METER, 3303, "id0", 1)
+    state.close()
+    assert [known.prefix for known in remembered(tmp_path)] == ["", "weather", "meter"]
+
+
 @pytest.mark.parametrize("spare", [True, False], ids=["with a spare", "without"])
 def test_a_missing_database_is_made_when_a_full_disk_has_room(
     tmp_path: FilePath, spare: bool
