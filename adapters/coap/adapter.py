@@ -86,7 +86,8 @@ class CoapSection(Section):
     """Observations on each address, 0.8 kB of memory each, 2 kB with conditions; further ones
     are plain reads. An Observe-Composite counts once for each name and each kilobyte begun."""
 
-    max_observers_per_client: Annotated[int, Field(ge=0, le=100_000)] = 1_000
+    # at most 30,000: each may hold one of 32,768 message IDs
+    max_observers_per_client: Annotated[int, Field(ge=0, le=30_000)] = 1_000
     """Observations of one client (address and port), so that none takes all."""
 
     oscore: Annotated[Path | None, AfterValidator(_check_oscore)] = Field(

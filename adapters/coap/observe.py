@@ -182,7 +182,7 @@ class Observers:
         self.retire(observer)
         self._unproven.pop(observer, None)
         endpoint = observer.endpoint
-        self._by_mid.pop((endpoint.peer, observer.mid), None)
+        self._release_mid(observer)
         observer.awaiting = False
         if endpoint.observers.get(observer.token) is observer:
             del endpoint.observers[observer.token]
@@ -242,8 +242,8 @@ class Observers:
     def notification(self, observer: Observer, code: int, tail: bytes, now: float) -> bytes:
         """The datagram that tells an observer; `tail` is everything after the token."""
         endpoint = observer.endpoint
-        self._by_mid.pop((endpoint.peer, observer.mid), None)
-        endpoint.mid = mid = (endpoint.mid + 1) & LOWER_HALF
+        self._release_mid(observer)
+        mid = self._next_mid(endpoint)
         confirmable = (
             observer.confirmable
             or not observer.registered
@@ -259,6 +259,19 @@ class Observers:
         observer.datagram = octets if confirmable else b""
         self._by_mid[endpoint.peer, mid] = observer
         return octets
+
+    def _release_mid(self, observer: Observer) -> None:
+        key = observer.endpoint.peer, observer.mid
+        if self._by_mid.get(key) is observer:  # else it was given again
+            del self._by_mid[key]
+
+    def _next_mid(self, endpoint: Endpoint) -> int:
+        """A message ID that no notification has whose ACK is still to come."""
+        while True:  # max_observers_per_client leaves some
+            endpoint.mid = (endpoint.mid + 1) & LOWER_HALF
+            holder = self._by_mid.get((endpoint.peer, endpoint.mid))
+            if holder is None or not holder.awaiting:
+                return endpoint.mid
 
     def sent(self, peer: Peer, mid: int) -> bool:
         """Whether the message ID is that of a notification whose fate is open."""

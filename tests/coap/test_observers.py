@@ -86,11 +86,31 @@ def test_message_ids_count_up_for_each_client_in_the_lower_half(observers: Obser
     other = register(observers, BEN)
     _, start = tell(observers, one, 0)
     assert tell(observers, two, 0)[1] == (start + 1) & 0x7FFF
+    observers.acknowledged(ANN, two.mid, 0)
     tell(observers, other, 0)
     for number in range(2, 0x8002):
         observers.acknowledged(ANN, one.mid, 0)
         _, mid = tell(observers, one, 0)
         assert mid == (start + number) & 0x7FFF
+
+
+def test_who_owes_an_acknowledgement_keeps_its_message_id_while_others_use_up_all(
+    observers: Observers,
+) -> None:
+    slow, quick = register(observers), register(observers, token=b"b", confirmable=False)
+    silent = register(observers, token=b"c", confirmable=False)
+    tell(observers, silent, 0)
+    _, mid = tell(observers, slow, 0)
+    given = [tell(observers, quick, 0)[1] for _ in range(0x8000)]
+    assert mid not in given
+    assert observers.overdue(2 * ACK_TIMEOUT_S) == [slow]
+    while quick.mid != silent.mid:
+        tell(observers, quick, 0)
+    observers.forget(silent)  # whose ID is another's now
+    observers.reset(ANN, quick.mid)
+    assert list(observers.at(DEVICE, VALUE)) == [slow]
+    observers.acknowledged(ANN, mid, 0)
+    assert observers.wants(slow)
 
 
 def test_what_is_not_acknowledged_is_repeated_ever_more_rarely_and_then_given_up(
