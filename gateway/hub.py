@@ -257,7 +257,7 @@ class Hub:
         return Overview(
             adapters=[*self.adapters(), *self._state_in_trouble()],
             absent=[
-                Device(id, rule.prefix or "", rule.name or "", "", never_seen)
+                Device(id, self._free(rule.prefix), rule.name or "", "", never_seen)
                 for id, rule in self.rules.devices.items()
                 if id not in self.store
             ],
@@ -266,6 +266,10 @@ class Hub:
             join_window_s=self.admission.remaining_s(),
             unsaved=self.journal.waiting,
         )
+
+    def _free(self, prefix: str | None) -> str:
+        """A prefix that no device has now; empty otherwise."""
+        return "" if prefix is None or self.store.by_prefix(prefix) else prefix
 
     def _state_in_trouble(self) -> Sequence[AdapterState]:
         told = "; ".join(filter(None, (self.trouble, self.damage)))

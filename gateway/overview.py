@@ -67,7 +67,7 @@ def in_a_line(overview: Overview, devices: Sequence[Device]) -> str:
     }
     counts = (f"{sum(well)}/{len(well)} {what}" for what, well in counted.items() if well)
     ill = (
-        f"{a.name} ({a.condition.value}): {a.text}"
+        f"{a.name} ({a.condition.value}): {a.text.removeprefix(f'{a.condition.value}: ')}"
         for a in overview.adapters
         if a.condition is not Condition.RUNNING
     )

@@ -377,3 +377,11 @@ def test_devices_of_one_model_keep_the_name_that_they_have_of_themselves(bench: 
     known = bench.north.device_by_id(METER)
     assert known
     assert known.name == "a name"
+
+
+def test_a_listed_device_is_not_shown_under_a_prefix_that_another_one_has(bench: HubBench) -> None:
+    bench.join(prefix="attic")
+    listed = {DeviceId(f"ble:00-00-00-00-00-0{n}"): p for n, p in enumerate(("attic", "loft"))}
+    rules = {id: DeviceRule(listed=True, prefix=prefix) for id, prefix in listed.items()}
+    bench.hub.rules = replace(bench.hub.rules, devices={**bench.hub.rules.devices, **rules})
+    assert [device.prefix for device in bench.hub.overview().absent] == ["", "loft"]

@@ -298,7 +298,8 @@ def forbidden(pubsub: Pubsub, error: StanzaError) -> str:
     service, account = pubsub.service, pubsub.account
     return (
         f"{service} does not let {account} create or write nodes ({error.condition}); Prosody: "
-        f'put admins = {{ "{account}" }} under Component "{service}" "pubsub"'
+        f'put admins = {{ "{account}" }} under Component "{service}" "pubsub"; where '
+        f"{service} does not exist, take service out of [xmpp]"
     )
 
 

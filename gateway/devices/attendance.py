@@ -224,8 +224,8 @@ class Attendance:
         before = known.availability
         if before.state is not state:
             now = Availability(state, reason, self._wall())
-            was_away = before.state is State.OFFLINE
-            away = f", after {about(now.since - before.since)} offline" if was_away else ""
+            away_s = now.since - before.since if before.state is State.OFFLINE else 0.0
+            away = f", after {about(away_s)} offline" if away_s >= 1 else ""
             log.log(level, "%s (%s) is %s%s: %s", known.id, known.prefix, state.value, away, reason)
         else:
             now = replace(before, reason=reason)

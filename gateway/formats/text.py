@@ -14,7 +14,7 @@ from gateway.model import ObjLink, ResourceType, Value, printable
 _INTEGER = re.compile(r"-?[0-9]{1,40}")
 _FLOAT = re.compile(r"-?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
-_SPOKEN = {"true": "1", "false": "0", "on": "1", "off": "0"}
+_SPOKEN = {"true": True, "false": False, "on": True, "off": False, "1": True, "0": False}
 
 _WANTED = {
     ResourceType.INTEGER: "a decimal integer",
@@ -60,7 +60,9 @@ def to_plain(value: Value) -> bool | float | str:
 def from_words(text: str, type: ResourceType) -> Value:
     """As `from_text`; a truth value may also be said as people do: true, false, on, off."""
     if type is ResourceType.BOOLEAN:
-        text = _SPOKEN.get(text.lower(), text)
+        if (value := _SPOKEN.get(text.lower())) is None:
+            raise InvalidValue(f"{printable(text)!r} is not on or off")
+        return value
     return from_text(text, type)
 
 

@@ -47,7 +47,9 @@ LATEST = 253_402_300_799
 """The end of the year 9999 in Unix seconds: behind it, Python knows no date."""
 
 
-_LASTING = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
+_LASTING = (
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOENT,
+)  # fmt: skip
 """Why a folder cannot be used, and will not be without an operator."""
 
 

@@ -58,6 +58,11 @@ def test_the_log_tells_once_when_a_device_goes_and_comes_and_how_long_it_was_awa
     bench.say({TEMPERATURE: 20.0})
     (line,) = (record.getMessage() for record in caplog.records)
     assert line == f"{STATION} (d1) is online, after 3 h offline: connected"
+    bench.hub.attendance.away(STATION, "the radio is down")
+    caplog.clear()
+    bench.south.online(STATION, "connected")
+    (line,) = (record.getMessage() for record in caplog.records)
+    assert line == f"{STATION} (d1) is online: connected"
 
 
 def test_a_device_that_hangs_up_and_comes_back_soon_was_never_offline(bench: HubBench) -> None:

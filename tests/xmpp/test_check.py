@@ -65,8 +65,10 @@ async def test_a_service_that_refuses_nodes_is_told_with_the_remedy(
     assert refused.severity is Severity.WARNING
     assert 'put admins = { "gateway@localhost" } under' in refused.text
     assert instead.text == "nodes may be created on the own account (PEP)"
-    _, refused = await check(wanted.model_copy(update={"service": SERVICE}), Registry.builtin())
-    assert refused.severity is Severity.ERROR
+    for service in (SERVICE, "nope.localhost"):
+        _, refused = await check(wanted.model_copy(update={"service": service}), Registry.builtin())
+        assert refused.severity is Severity.ERROR
+    assert "nope.localhost does not exist, take service out" in refused.text
 
 
 async def test_a_refused_password_is_told_and_one_that_others_can_read(
