@@ -47,6 +47,8 @@ LATEST = 253_402_300_799
 """The end of the year 9999 in Unix seconds: behind it, Python knows no date."""
 
 
+_FULL = "the disk is full, or fails"
+
 _LASTING = (
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOENT,
 )  # fmt: skip
@@ -200,7 +202,7 @@ class StateDatabase:
     def require_shared(self) -> None:
         """StateError as long as others find no database, or not this one, in its file."""
         if self._alone:
-            raise StateError(f"{self.file}: the disk is full, or fails")
+            raise StateError(f"{self.file}: {_FULL}")
 
     def sync(self) -> None:
         """Has who the devices are on the disk itself, if that changed since."""
@@ -240,7 +242,7 @@ class StateDatabase:
             with self._lock:
                 yield
         except sqlite3.Error as error:
-            raise StateError(f"{self.file}: {error}") from error
+            raise StateError(f"{self.file}: {_FULL if self._alone else error}") from error
 
 
 def remembered(folder: FilePath) -> Sequence[Remembered]:

@@ -415,7 +415,7 @@ def test_what_is_known_is_there_on_a_full_disk_and_saved_when_there_is_room(
         for _ in range(2):
             with pytest.raises(StateError, match=r"full|File too large"):
                 state.share()
-            with pytest.raises(StateError):
+            with pytest.raises(StateError, match="full"):
                 state.save([(device(STATION, "weather"), path, Resource(path, 21.0, 7.0))])
             with pytest.raises(StateError, match="full"):
                 state.snapshot()
