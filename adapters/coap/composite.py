@@ -26,7 +26,7 @@ from gateway.errors import (
     WritesDisabled,
 )
 from gateway.events import Device, Resource, State, Write
-from gateway.model import DeviceId, Operations, Path, ResourceType, Value
+from gateway.model import GATEWAY, DeviceId, Operations, Path, ResourceType, Value
 from gateway.objects.registry import Registry, coerce
 from gateway.ports import NorthPort
 
@@ -148,6 +148,8 @@ def _checked(port: NorthPort, item: Item) -> tuple[Value | None, Value | None]:
         raise NotFound(f"{item.name} does not exist")
     if Operations.WRITE not in definition.operations:
         raise NotAllowed(f"{item.name} cannot be written")
+    if device.id == GATEWAY:
+        raise NotAllowed(f"{item.name} is the gateway's own and cannot be written")
     if item.value is None and len(item.path) < 4:
         raise NotAllowed(f"{item.name} cannot be deleted")
     value = None if item.value is None else coerce(definition, item.value)

@@ -10,7 +10,7 @@ from adapters.coap.messages import Block, Code, Format, Request, Response
 from adapters.coap.server import Server
 from gateway.errors import CommandError, TimedOut
 from gateway.events import Command, Delete, Outcome, State, Write
-from gateway.model import DeviceId, Path
+from gateway.model import GATEWAY, DeviceId, Path
 from gateway.policy import DeviceRule
 from tests.coap.peers import Served, coap_client
 from tests.fakes import METER, STATION, HubBench, ScriptedSouth
@@ -20,6 +20,7 @@ VECTORS = {v["id"]: v for v in LWM2M}
 JSON, CBOR = Format.SENML_JSON, Format.SENML_CBOR
 ON, LEVEL = Path(3311, 0, 5850), Path(3311, 0, 5851)
 MODE = Path(3308, 0, 5900)
+OFFSET = Path(3, 0, 14)
 
 
 GOOD = b'{"n":"/light/3311/0/5851","v":50}'
@@ -54,6 +55,7 @@ def house(home: HubBench) -> House:
         station=DeviceRule(listed=True, writable=True), meter=DeviceRule(listed=True, writable=True)
     )
     home.say({MODE: 21.0}, STATION)
+    home.say({OFFSET: "+00:00"}, GATEWAY)
     return house
 
 
@@ -145,6 +147,7 @@ async def test_a_composite_is_written_in_each_format(
         (b'{"n":"/weather/3303/0/5700","v":1}', Code.METHOD_NOT_ALLOWED),
         (b'{"n":"/light/3340/0/5523","vs":""}', Code.METHOD_NOT_ALLOWED),
         (b'{"n":"/3/0/0","vs":"mine"}', Code.METHOD_NOT_ALLOWED),
+        (b'{"n":"/3/0/14","vs":"+01:00"}', Code.METHOD_NOT_ALLOWED),
         (b'{"n":"/light/3311/7/5850","vb":true}', Code.NOT_FOUND),
         (b'{"n":"/light/3311/0/5706","vs":"red"}', Code.NOT_FOUND),
         (b'{"n":"/nobody/3311/0/5850","vb":true}', Code.NOT_FOUND),
