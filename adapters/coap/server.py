@@ -152,7 +152,8 @@ class Server:
         max_ages_s: list[int] = []
         for device, resources in composite.readable(self._port, self.targets(request)):
             items += self._items(device, resources)
-            max_ages_s.append(self._max_age_s(device.id, resources))
+            if resources:
+                max_ages_s.append(self._max_age_s(device.id, resources))
         max_age_s = _within(min(max_ages_s, default=0), rule)
         return Response(Code.CONTENT, formats.write(items, form), form, max_age_s=max_age_s)
 

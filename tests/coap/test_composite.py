@@ -95,6 +95,11 @@ def test_nothing_is_shown_twice(server: Server) -> None:
     assert len(shown) == len(set(shown)) == 4
 
 
+@pytest.mark.parametrize("other", ["/light/3311/0/5850", "/light/3311/9"])
+def test_a_name_that_adds_nothing_leaves_the_max_age_as_it_is(server: Server, other: str) -> None:
+    assert fetch(server, names("/light/3311", other)).max_age_s == 60
+
+
 def test_a_root_is_all_of_a_device_or_of_the_gateway(server: Server) -> None:
     assert "/25/1/1" in read(fetch(server, names("/")))
     assert not any(name.startswith("/weather") for name in read(fetch(server, names("/"))))
