@@ -341,6 +341,7 @@ class Server:
 
     def _execute(self, request: Request, target: Target) -> Execute:
         tree.check_execute(self._port, target)
+        _check_query(request)
         arguments = content.arguments(request.payload, request.content_format)
         return Execute(target.device.id, target.path, f"coap {request.origin}", arguments)
 

@@ -439,6 +439,12 @@ async def test_an_execute_that_cannot_be_is_refused(
     assert home.adapter.commands == []
 
 
+async def test_an_execute_with_a_query_is_refused(server: Server, home: HubBench) -> None:
+    asked = send(server, Code.POST, "/light/3340/0/5523", query=("x=1",))
+    assert (await asked).code == Code.BAD_REQUEST
+    assert home.adapter.commands == []
+
+
 # --- rights and failures ---
 
 
