@@ -137,6 +137,8 @@ class Xmpp:
                     await self._publisher.farewell(pubsub)
                     presence.end()
                 raise
+            finally:
+                pubsub.close()
 
     def _summary(self) -> str:
         devices = [device for device in self._port.devices() if device.id != GATEWAY]

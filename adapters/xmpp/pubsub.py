@@ -126,6 +126,10 @@ class Pubsub:
         self._known: dict[str, _Node] = {}
         self._creating: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
+    def close(self) -> None:
+        """Forgets the nodes; tracebacks of a lost session keep this for minutes."""
+        self._known.clear()
+
     @property
     def account(self) -> str:
         """Who we are for the service."""

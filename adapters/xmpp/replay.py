@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from adapters.xmpp import payload
-from adapters.xmpp.errors import NoAnswer, StanzaError
+from adapters.xmpp.errors import NoAnswer, SessionLost, StanzaError
 from adapters.xmpp.payload import Pack
 from adapters.xmpp.publisher import FORBIDDEN_PAUSE_S, HISTORY, Publisher, connected
 from adapters.xmpp.pubsub import FORBIDDEN, Kind, Pubsub, forbidden
@@ -53,16 +54,21 @@ class Replay:
 
     async def run(self) -> None:
         """Until the session is lost."""
-        while True:
-            while not self._delivery.behind:
-                await self._something_moved()
-            place = self._delivery.place
-            entries, upto = await self._read_on(place.number)
-            self._delivery.replay(upto)
-            for device, changes in _by_device(entries).items():
-                await self._tell(device, changes)
-            self._delivery.replayed(upto, time.monotonic())
-            self._port.reached(HISTORY, place.settled)
+        # Others of the session tell so. A traceback from here would keep a window of changes.
+        with contextlib.suppress(SessionLost):
+            while True:
+                while not self._delivery.behind:
+                    await self._something_moved()
+                await self._replay_window()
+
+    async def _replay_window(self) -> None:
+        place = self._delivery.place
+        entries, upto = await self._read_on(place.number)
+        self._delivery.replay(upto)
+        for device, changes in _by_device(entries).items():
+            await self._tell(device, changes)
+        self._delivery.replayed(upto, time.monotonic())
+        self._port.reached(HISTORY, place.settled)
 
     async def _read_on(self, number: int) -> tuple[Sequence[Entry], int]:
         """The next changes, so many that the packs of each device become full."""
