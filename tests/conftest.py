@@ -1,11 +1,13 @@
 """What every test gets: log lines that are really formatted, and a hub without a disk."""
 
+import asyncio
 import logging
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path as FilePath
 
 import pytest
+import uvloop
 from hypothesis import settings
 
 from tests.daemon import Daemon
@@ -22,6 +24,15 @@ LONGEST = ("tests/test_soak.py", "tests/faults/", "tests/system/test_package.py"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts the longest files first; pytest-xdist needs --no-loadscope-reorder to keep it so."""
     items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
+
+
+def pytest_asyncio_loop_factories(
+    item: pytest.Item,
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """A test runs on asyncio's loop; one that is marked `uvloop`, on that of uvloop, too."""
+    if item.get_closest_marker("uvloop"):
+        return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+    return {"asyncio": asyncio.new_event_loop}
 
 
 class _Formatting(logging.Handler):

@@ -227,6 +227,7 @@ async def test_beyond_the_limits_an_observe_is_a_plain_read(home: HubBench, serv
     assert home.hub.counters["coap_observers_refused"] == 2
 
 
+@pytest.mark.uvloop
 async def test_a_client_that_is_gone_costs_its_neighbours_nothing(
     home: HubBench, served: Served
 ) -> None:

@@ -73,6 +73,7 @@ async def test_a_port_that_takes_nothing_any_more_is_lost_once(line: Line) -> No
         assert line.lost.empty()
 
 
+@pytest.mark.uvloop
 async def test_a_hang_up_is_told_once_and_leaves_the_loop_in_peace(line: Line) -> None:
     with open_port(line.path, 115200, False, line.heard.extend, line.lost.put_nowait) as opened:
         os.close(line.slave)
