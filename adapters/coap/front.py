@@ -183,9 +183,9 @@ class Front:
         at_once = request.code == Code.GET and not history.asked(request)
         if at_once or (request.code == Code.FETCH and not request.block1):
             response = self._read(request, message, peer, room)
-            if request.code == Code.GET and not datagram.unwanted(message.options, response.code):
-                self._prepare(request, response, data)
-            self._answer(message, response, peer)
+            tail = self._answer(message, response, peer)
+            if request.code == Code.GET and tail:
+                self._prepare(request, response, data, tail)
         elif room < math.inf:  # nobody can tell yet how long the answer becomes
             self._answer(message, self._challenge(peer), peer)
         elif reason := self._commands.take(message, data, peer, self._loop.time()):
@@ -222,35 +222,46 @@ class Front:
         self._answer(message, response, peer)
 
     def _read(self, request: Request, message: Datagram, peer: Peer, room: float) -> Response:
-        """Answers a read, in at most `room` octets if there is a way, and begins an observation.
+        """Answers a read, and begins the observation that it asks for."""
+        if room < math.inf:
+            return self._read_for_stranger(request, message, peer, room)
+        return self.notifier.observe(request, self._server.read(request), message.token, peer)
+
+    def _read_for_stranger(
+        self, request: Request, message: Datagram, peer: Peer, room: float
+    ) -> Response:
+        """Answers a read in at most `room` octets if there is a way, else by a challenge.
 
         Where an observation begins there is to be room for its first notification, too. What takes
         long is not made for whom nobody has seen.
         """
-        if room < math.inf and self._server.takes_long(request):
+        if self._server.takes_long(request):
             return self._challenge(peer)
         response = self._server.read(request)
-        if room < math.inf:
-            share = room / 2 - OBSERVE_OCTETS if request.observe == 0 else room
-            excess = _size(message, response) - share
-            if excess > 0 and response.code >= Code.BAD_REQUEST:
+        size = _size(message, response)
+        excess = size - (room / 2 - OBSERVE_OCTETS if request.observe == 0 else room)
+        if excess > 0:
+            if response.code >= Code.BAD_REQUEST:
                 return replace(response, payload=b"")
-            if excess > 0:
-                narrow = narrowed(request, len(response.payload) - excess - ECHO_OCTETS)
-                long = request.block2 is None and response.block2 is not None
-                if long or narrow is None:  # or more small blocks than anybody has patience for
-                    return self._challenge(peer)
-                request = narrow
-                response = replace(self._server.read(request), echo=self._challenge(peer).echo)
-            room -= _size(message, response) + OBSERVE_OCTETS
-        return self.notifier.observe(request, response, message.token, peer, credit=room)
+            narrow = narrowed(request, len(response.payload) - excess - ECHO_OCTETS)
+            long = request.block2 is None and response.block2 is not None
+            if long or narrow is None:  # or more small blocks than anybody has patience for
+                return self._challenge(peer)
+            request = narrow
+            response = replace(self._server.read(request), echo=self._challenge(peer).echo)
+            size = _size(message, response)
+        credit = room - size - OBSERVE_OCTETS
+        return self.notifier.observe(request, response, message.token, peer, credit=credit)
 
-    def _answer(self, message: Datagram, response: Response, peer: Peer) -> None:
+    def _answer(self, message: Datagram, response: Response, peer: Peer) -> bytes:
+        """Sends an answer unless it is unwanted (RFC 7967); what was sent after the token."""
         if not datagram.unwanted(message.options, response.code):
             tail = datagram.encode_tail(response.options(), response.payload)
             self.send(_head(message, response.code) + tail, peer)
-        elif message.type is Type.CON:
+            return tail
+        if message.type is Type.CON:
             self.send(datagram.head(Type.ACK, Code.EMPTY, message.mid), peer)
+        return b""
 
     # --- whom to believe ---
 
@@ -266,7 +277,7 @@ class Front:
         echo = self._verified.challenge(peer, self._loop.time())
         return Response(Code.UNAUTHORIZED, echo=echo)
 
-    def _prepare(self, request: Request, response: Response, data: bytes) -> None:
+    def _prepare(self, request: Request, response: Response, data: bytes, tail: bytes) -> None:
         if response.code != Code.CONTENT or response.block2 or request.observe is not None:
             return
         options = data[4 + (data[0] & 15) :]
@@ -275,7 +286,6 @@ class Front:
         if source := self._server.source(request):
             if len(self._prepared) >= PREPARED:
                 self._prepared.clear()
-            tail = datagram.encode_tail(response.options(), response.payload)
             until = self._loop.time() + PREPARED_S
             self._prepared[options] = Prepared(source, source(), until, tail)
 

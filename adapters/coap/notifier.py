@@ -141,7 +141,7 @@ class Notifier:
         else:
             ripe = observer.conditions.change(rule, now)
         self.observers.schedule(observer)
-        if ripe and self.observers.wants(observer):
+        if ripe and self.observers.note_change(observer):
             self._notices.clear()
             self._notify(observer)
 
@@ -190,7 +190,7 @@ class Notifier:
         """Tells those who are ripe for it and wait for nothing."""
 
         def tell(observer: Observer) -> bool:
-            wanted = ripe(observer) and self.observers.wants(observer)
+            wanted = ripe(observer) and self.observers.note_change(observer)
             if wanted:
                 self._notify(observer)
             return wanted
@@ -217,7 +217,7 @@ class Notifier:
         elif observer.conditions:
             observer.conditions.reported(notice.value, now)
             self.observers.schedule(observer)
-        octets = self.observers.notification(observer, notice.code, notice.tail, now)
+        octets = self.observers.issue(observer, notice.code, notice.tail, now)
         self._transmit(observer, octets)
 
     def _transmit(self, observer: Observer, octets: bytes) -> None:

@@ -1,8 +1,14 @@
 """Who observes what, and what each observer is still owed (RFC 7641); pure, time is an argument.
 
 Each observer has at most one confirmable notification under way. What changes meanwhile is not
-queued: when the acknowledgement comes, the newest value goes out. Message IDs count up for each
-endpoint on its own, in the lower half; the upper half is for everything else that is sent there.
+queued: when the acknowledgement comes, the newest value goes out. So an observer is
+
+- registered, and told of the next change at once;
+- `awaiting` an acknowledgement, and `stale` as well if something has changed since;
+- retired (no longer `registered`): its last word awaits the acknowledgement.
+
+Who acknowledges nothing is forgotten, too. Message IDs count up for each endpoint on its own, in
+the lower half; the upper half is for everything else that is sent there.
 """
 
 from __future__ import annotations
@@ -233,14 +239,14 @@ class Observers:
 
     # --- what they are told ---
 
-    def wants(self, observer: Observer) -> bool:
-        """Whether to send now that something changed; if not, it will want the newest later."""
+    def note_change(self, observer: Observer) -> bool:
+        """Takes note that something changed; whether to tell it now, else it follows the ACK."""
         if observer.awaiting:
             observer.stale = True
         return observer.registered and not observer.awaiting
 
-    def notification(self, observer: Observer, code: int, tail: bytes, now: float) -> bytes:
-        """The datagram that tells an observer; `tail` is everything after the token."""
+    def issue(self, observer: Observer, code: int, tail: bytes, now: float) -> bytes:
+        """Gives the next notification, and awaits its ACK; `tail` is everything after the token."""
         endpoint = observer.endpoint
         self._release_mid(observer)
         mid = self._next_mid(endpoint)

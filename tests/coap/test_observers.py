@@ -49,8 +49,8 @@ def register(
 def tell(
     observers: Observers, observer: Observer, now: float, tail: bytes = TAIL
 ) -> tuple[Type, int]:
-    assert observers.wants(observer)
-    message = decode(observers.notification(observer, Code.CONTENT, TAIL, now))
+    assert observers.note_change(observer)
+    message = decode(observers.issue(observer, Code.CONTENT, TAIL, now))
     assert (message.token, message.code) == (observer.token, Code.CONTENT)
     return message.type, message.mid
 
@@ -75,7 +75,7 @@ def test_an_observer_who_registers_again_takes_its_own_place(observers: Observer
     first = register(observers)
     second = register(observers)
     assert list(observers.at(DEVICE, VALUE)) == [second]
-    assert not observers.wants(first)
+    assert not observers.note_change(first)
     assert len(observers) == 1
     _, mid = tell(observers, second, 0)
     assert tell(observers, register(observers), 0)[1] == (mid + 1) & 0x7FFF
@@ -110,7 +110,7 @@ def test_who_owes_an_acknowledgement_keeps_its_message_id_while_others_use_up_al
     observers.reset(ANN, quick.mid)
     assert list(observers.at(DEVICE, VALUE)) == [slow]
     observers.acknowledged(ANN, mid, 0)
-    assert observers.wants(slow)
+    assert observers.note_change(slow)
 
 
 def test_what_is_not_acknowledged_is_repeated_ever_more_rarely_and_then_given_up(
@@ -137,10 +137,10 @@ def test_a_repetition_carries_the_newest_value_and_does_not_start_over(
 ) -> None:
     observer = register(observers)
     _, first = tell(observers, observer, 0)
-    assert not observers.wants(observer)
+    assert not observers.note_change(observer)
     assert observers.overdue(2 * ACK_TIMEOUT_S) == [observer]
     assert observer.stale
-    newest = decode(observers.notification(observer, Code.CONTENT, b"\xff22", 2 * ACK_TIMEOUT_S))
+    newest = decode(observers.issue(observer, Code.CONTENT, b"\xff22", 2 * ACK_TIMEOUT_S))
     assert (newest.type, newest.payload) == (Type.CON, b"22")
     assert newest.mid != first
     assert observer.tries == 1
@@ -153,7 +153,7 @@ def test_a_repetition_carries_the_newest_value_and_does_not_start_over(
 def test_an_acknowledgement_brings_the_value_that_came_meanwhile(observers: Observers) -> None:
     observer = register(observers)
     _, mid = tell(observers, observer, 0)
-    assert not observers.wants(observer)
+    assert not observers.note_change(observer)
     assert observers.acknowledged(BEN, mid, 1) is None
     assert observers.acknowledged(ANN, mid, 1) is observer
     tell(observers, observer, 1)
@@ -195,7 +195,7 @@ def test_a_reset_ends_the_observation_it_answers(observers: Observers, confirmab
 def test_the_last_word_is_repeated_until_it_is_acknowledged(observers: Observers) -> None:
     observer = register(observers, confirmable=False)
     observers.retire(observer)
-    message = decode(observers.notification(observer, Code.NOT_FOUND, b"", 0))
+    message = decode(observers.issue(observer, Code.NOT_FOUND, b"", 0))
     assert (message.type, message.code) == (Type.CON, Code.NOT_FOUND)
     assert list(observers.at(DEVICE, VALUE)) == []
     assert observers.overdue(10) == [observer]
@@ -276,7 +276,7 @@ def test_who_never_acknowledged_gives_way_to_others() -> None:
 
     forged = [add(number, 100.0) for number in range(4)]
     assert forged[0]
-    told = decode(observers.notification(forged[0], 69, b"", 0.0))
+    told = decode(observers.issue(forged[0], 69, b"", 0.0))
     observers.acknowledged(forged[0].endpoint.peer, told.mid, 0.0)
     assert add(10, math.inf)
     assert [observer.registered for observer in forged if observer] == [True, False, True, True]
