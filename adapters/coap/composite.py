@@ -181,9 +181,13 @@ async def write(port: NorthPort, wanted: Sequence[Part], origin: str) -> None:
 
     Then those that took theirs are asked to take back what they had.
     """
-    results = await _write_each(port, [(part, part.values) for part in wanted], origin)
-    faults = [result.fault for result in results if result.fault]
-    if not faults:
+    results: list[_Result] = []
+    for deletes in (True, False):  # few devices can, and so far nothing is changed
+        each = [(p, p.values) for p in wanted if (None in p.values.values()) is deletes]
+        results += await _write_each(port, each, origin)
+        if faults := [result.fault for result in results if result.fault]:
+            break
+    else:
         return
     former = [(r.part, r.part.before) for r in results if r.taken and r.part.before]
     undone = await _write_each(port, former, f"{origin} (taken back)")

@@ -8,7 +8,7 @@ import pytest
 
 from adapters.coap.messages import Block, Code, Format, Request, Response
 from adapters.coap.server import Server
-from gateway.errors import CommandError, TimedOut
+from gateway.errors import CommandError, NotAllowed, TimedOut
 from gateway.events import Command, Delete, Outcome, State, Write
 from gateway.model import GATEWAY, DeviceId, Path
 from gateway.policy import DeviceRule
@@ -213,6 +213,15 @@ async def test_a_patch_deletes_elements_of_an_array_and_gives_them_back(
     house.fails[STATION] = [TimedOut("no answer")]
     assert (await patch(server, SHORTER, Format.ETCH_JSON)).code == Code.GATEWAY_TIMEOUT
     assert Write(METER, TEXTS, "coap  (taken back)") in house.commands
+
+
+async def test_nothing_is_written_where_a_device_does_not_delete(
+    server: Server, home: HubBench, house: House
+) -> None:
+    home.say(TEXTS, METER)
+    house.fails[METER] = [NotAllowed("it has no such operation")]
+    assert (await patch(server, SHORTER, Format.ETCH_JSON)).code == Code.GATEWAY_TIMEOUT
+    assert [type(command) for command in house.commands] == [Delete]
 
 
 async def test_nothing_is_written_where_one_device_is_not_enabled(
