@@ -20,7 +20,8 @@ from adapters.coap.commands import LIBRARY, Site
 from adapters.coap.front import Front
 from adapters.coap.multicast import Discovery
 from adapters.coap.notifier import Notifier
-from adapters.coap.observe import Observer, Observers
+from adapters.coap.observe import Observers
+from adapters.coap.observer import Observer
 from adapters.coap.secured import Keys
 from adapters.coap.server import Server
 from adapters.coap.streams import Streams

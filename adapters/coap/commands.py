@@ -20,7 +20,7 @@ from aiocoap.tokenmanager import TokenManager
 from adapters.coap import datagram, history
 from adapters.coap.datagram import Datagram
 from adapters.coap.messages import Code, Peer, Refusal, Response, refused
-from adapters.coap.observe import UPPER_HALF
+from adapters.coap.observer import UPPER_HALF
 from adapters.coap.secured import Options, Unprotected, options_of
 from adapters.coap.server import Server
 from adapters.coap.udp import UdpSocket, peer_name

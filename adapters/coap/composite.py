@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from adapters.coap import formats
 from adapters.coap.formats import Item
 from adapters.coap.messages import Code, Format, Refusal, Request
-from adapters.coap.observe import Observed
+from adapters.coap.observer import Observed
 from adapters.coap.tree import PRIVATE_OBJECTS, allows
 from gateway.errors import (
     Asleep,

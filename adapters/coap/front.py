@@ -21,7 +21,8 @@ from adapters.coap.commands import Commands
 from adapters.coap.datagram import Datagram, Type
 from adapters.coap.messages import Code, Peer, Refusal, Request, Response, refused
 from adapters.coap.notifier import Notifier
-from adapters.coap.observe import UPPER_HALF, Observers
+from adapters.coap.observe import Observers
+from adapters.coap.observer import UPPER_HALF
 from adapters.coap.secured import Keys, Recovery, is_protected, options_of
 from adapters.coap.server import Server, check_secure
 from adapters.coap.udp import UdpSocket, is_loopback, peer_name

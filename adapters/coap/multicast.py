@@ -20,7 +20,7 @@ from adapters.coap.blocks import narrowed
 from adapters.coap.datagram import Datagram, Type
 from adapters.coap.front import Front
 from adapters.coap.messages import Code, Peer, Refusal, Request, Response
-from adapters.coap.observe import UPPER_HALF
+from adapters.coap.observer import UPPER_HALF
 from adapters.coap.server import WELL_KNOWN_CORE, Server
 from adapters.coap.udp import GroupSocket
 from adapters.coap.verified import AMPLIFICATION

@@ -17,7 +17,8 @@ from adapters.coap import datagram
 from adapters.coap.attributes import Attributes
 from adapters.coap.conditions import Compared, Conditions
 from adapters.coap.messages import Code, Format, Peer, Request, Response
-from adapters.coap.observe import Observed, Observer, Observers
+from adapters.coap.observe import Observers
+from adapters.coap.observer import Observed, Observer
 from adapters.coap.server import WELL_KNOWN_CORE, Server
 from gateway.errors import GatewayError
 from gateway.model import DeviceId, Path

@@ -25,7 +25,7 @@ from adapters.coap.messages import (
     refused,
     whole_seconds,
 )
-from adapters.coap.observe import Observed
+from adapters.coap.observer import Observed
 from adapters.coap.tree import Target
 from gateway.errors import GatewayError, InvalidValue, NotAllowed, NotFound, WritesDisabled
 from gateway.events import Create, Delete, Device, Execute, Resource, Write

@@ -14,9 +14,9 @@ from adapters.coap.observe import (
     CONFIRM_NON_S,
     CONFIRM_QUIET_S,
     MAX_RETRANSMIT,
-    Observer,
     Observers,
 )
+from adapters.coap.observer import Observer
 from gateway.model import DeviceId, Path
 
 DEVICE, OTHER = DeviceId("ble:00-00-00-00-00-01"), DeviceId("ble:00-00-00-00-00-02")
