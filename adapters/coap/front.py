@@ -10,8 +10,7 @@ import asyncio
 import logging
 import math
 import secrets
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from aiocoap import Context
 
@@ -23,6 +22,7 @@ from adapters.coap.messages import Code, Peer, Refusal, Request, Response, refus
 from adapters.coap.notifier import Notifier
 from adapters.coap.observe import Observers
 from adapters.coap.observer import UPPER_HALF
+from adapters.coap.prepared import PreparedAnswers
 from adapters.coap.secured import Keys, Recovery, is_protected, options_of
 from adapters.coap.server import Server, check_secure
 from adapters.coap.udp import UdpSocket, is_loopback, peer_name
@@ -34,18 +34,6 @@ log = logging.getLogger(__name__)
 
 DRAIN = 128
 """Datagrams read in one turn of the event loop: enough to be quick, little enough to be fair."""
-
-PREPARED = 4_096
-"""Requests kept with their answers; when they are more, all are dropped and made anew.
-
-2 MB where they are of single resources; 20 MB if each answer fills a block.
-"""
-
-PREPARED_OCTETS = 128
-"""The options of what is kept: a path, a host, a format. Who pads them is answered, but slowly."""
-
-PREPARED_S = 1.0
-"""A prepared answer is used this long, so that its Max-Age is right to the second."""
 
 _ANSWERS = {0x40 | t: 0x60 | t for t in range(9)} | {0x50 | t: 0x50 | t for t in range(9)}
 """First octet of a CON or NON request (with its token length): that of the answer."""
@@ -59,23 +47,6 @@ ECHO_OCTETS = 10
 _RST = 0x70
 _CONCLUSIONS = frozenset({b"\x60\x00", b"\x70\x00"})
 """The first octets of an empty ACK and of a RST; two more make it whole."""
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """An answer's octets after the token; they hold while `source()` gives what it gave."""
-
-    source: Callable[[], object]
-    given: object
-    until: float
-    tail: bytes
-
-    def holds(self, now: float) -> bool:
-        """Whether a GET would be answered so now."""
-        if now >= self.until:
-            return False
-        given = self.source()
-        return given is self.given or given == self.given
 
 
 class Front:
@@ -98,7 +69,7 @@ class Front:
         self._commands = Commands(context, socket, self.send)
         self._loop = asyncio.get_running_loop()
         self._keys = keys
-        self._prepared: dict[bytes, Prepared] = {}
+        self._prepared = PreparedAnswers()
         self._verified = Verified(secrets.token_bytes(16))
         self._loop.add_reader(socket.fileno(), self._readable)
 
@@ -281,14 +252,8 @@ class Front:
     def _prepare(self, request: Request, response: Response, data: bytes, tail: bytes) -> None:
         if response.code != Code.CONTENT or response.block2 or request.observe is not None:
             return
-        options = data[4 + (data[0] & 15) :]
-        if len(options) > PREPARED_OCTETS:
-            return
         if source := self._server.source(request):
-            if len(self._prepared) >= PREPARED:
-                self._prepared.clear()
-            until = self._loop.time() + PREPARED_S
-            self._prepared[options] = Prepared(source, source(), until, tail)
+            self._prepared.keep(data[4 + (data[0] & 15) :], source, tail, self._loop.time())
 
     def _conclude(self, data: bytes, peer: Peer) -> None:
         """Takes an empty ACK or RST: of a notification, or of a command's late answer."""
