@@ -5,14 +5,13 @@ One for all listeners; knows no datagram and no socket.
 
 from __future__ import annotations
 
-import itertools
 import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 
-from adapters.coap import composite, content, formats, history, links, tree
+from adapters.coap import changes, composite, content, formats, history, links, tree
 from adapters.coap.attributes import NONE, Attached, Attributes, in_force, requested
 from adapters.coap.blocks import Downloads, Uploads, tagged, tagged_format
 from adapters.coap.directory import LINKS_MAX_AGE_S, Directory
@@ -28,7 +27,7 @@ from adapters.coap.messages import (
 from adapters.coap.observer import Observed
 from adapters.coap.tree import Target
 from gateway.errors import GatewayError, InvalidValue, NotAllowed, NotFound, WritesDisabled
-from gateway.events import Create, Delete, Device, Execute, Resource, Write
+from gateway.events import Device, Resource
 from gateway.model import GATEWAY, DeviceId, Operations, Path
 from gateway.ports import NorthPort
 from gateway.readings.journal import whole_moments
@@ -281,45 +280,22 @@ class Server:
             return self.read(replace(request, block1=None))
         self._check_preconditions(request)
         if request.code == Code.IPATCH and not request.path:
-            return await self._write_composite(request)
+            return await changes.write_composite(self._port, request)
         if request.path in {(), WELL_KNOWN_CORE} or request.code not in _CHANGING:
             raise Refusal(Code.METHOD_NOT_ALLOWED)
         target = tree.locate(self._port, request.path)
         if request.code == Code.DELETE:
-            return await self._delete(request, target)
+            return await changes.delete(self._port, request, target)
         if request.code == Code.POST and len(target.path) == 1:
-            return await self._create(request, target)
+            return await changes.create(self._port, request, target)
         if request.code == Code.PUT and request.query and not _has_content(request):
             return self._write_attributes(request, target)
         command = (
-            self._execute(request, target)
-            if self._is_execute(request, target)
-            else self._write(request, target)
+            changes.execute(self._port, request, target)
+            if changes.is_execute(self._port, request, target)
+            else changes.write(self._port, request, target)
         )
         await self._port.execute(command)
-        return Response(Code.CHANGED)
-
-    async def _create(self, request: Request, target: Target) -> Response:
-        _check_query(request)
-        taken = {r.path[1] for r in self._port.resources(target.device.id, target.path)}
-        free = next(number for number in itertools.count() if number not in taken)
-        path, values = content.parse_new(
-            request.payload, request.content_format, target, self._port.registry, free
-        )
-        origin = f"coap {request.origin}"
-        await self._port.execute(Create(target.device.id, path, values, origin))
-        name = Target(target.device, path).name
-        return Response(Code.CREATED, location=tuple(name.split("/")[1:]))
-
-    async def _delete(self, request: Request, target: Target) -> Response:
-        _check_query(request)
-        await self._port.execute(Delete(target.device.id, target.path, f"coap {request.origin}"))
-        return Response(Code.DELETED)
-
-    async def _write_composite(self, request: Request) -> Response:
-        _check_query(request)
-        parts = composite.parts(self._port, request)
-        await composite.write(self._port, parts, f"coap {request.origin}")
         return Response(Code.CHANGED)
 
     def _write_attributes(self, request: Request, target: Target) -> Response:
@@ -333,41 +309,11 @@ class Server:
             watcher(target.device.id, target.path)
         return Response(Code.CHANGED)
 
-    def _is_execute(self, request: Request, target: Target) -> bool:
-        writes = tree.is_array(self._port, target) and not content.may_execute(
-            request.content_format
-        )
-        return request.code == Code.POST and len(target.path) >= 3 and not writes
-
-    def _execute(self, request: Request, target: Target) -> Execute:
-        tree.check_execute(self._port, target)
-        _check_query(request)
-        arguments = content.arguments(request.payload, request.content_format)
-        return Execute(target.device.id, target.path, f"coap {request.origin}", arguments)
-
-    def _write(self, request: Request, target: Target) -> Write:
-        tree.check_write(self._port, target)
-        _check_query(request)
-        current = tree.existing(self._port, target)
-        values = content.parse(
-            request.payload, request.content_format, target, self._port.registry, current
-        )
-        written = tree.writes(self._port, target, values)
-        removed = frozenset[Path]()
-        if request.code == Code.PUT:
-            removed = tree.replaced(self._port, target, written)
-        return Write(target.device.id, written, f"coap {request.origin}", removed)
-
 
 def check_secure(request: Request) -> None:
     """Raises WritesDisabled where a request would change something, and must not here."""
     if request.code not in {Code.GET, Code.FETCH} and not request.secure:
         raise WritesDisabled("writing and executing need a secured transport here")
-
-
-def _check_query(request: Request) -> None:
-    if request.query:
-        raise InvalidValue("query parameters are not understood here")
 
 
 def _has_content(request: Request) -> bool:
