@@ -1,4 +1,4 @@
-"""`python -m benchmarks.soak [--seconds 600] [--devices 1000] [--memory]`; see README.md."""
+"""`python -m benchmarks.soak [--seconds 600] [--devices 1000]`; see README.md."""
 
 from __future__ import annotations
 
@@ -35,26 +35,19 @@ FEW = 25
 SETTINGS = "pubsub_max_items = 2000"
 """The directory has an item a device."""
 
-IN_MEMORY = """
-storage = { accounts = "internal" }
-default_storage = "memory"
-storage_archive_item_limit = 10000
-"""
-"""Prosody's files take more than half of a soak's processor time."""
-
 LINE_LIFE_S = 45.0
 """How long the connection to the XMPP server lives on average."""
 
 Found = TypeVar("Found")
 
 
-async def main(plan: Plan, settings: str, log: Path) -> bool:
+async def main(plan: Plan, log: Path) -> bool:
     """Runs it all and prints what was seen; True if nothing is lost, leaked, stuck or too large."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         accounts = {"gateway": "gateway-pw", "reader": "reader-pw"}
         prosody = await stack.enter_async_context(
-            ThrowawayProsody(accounts, admins=["gateway"], settings=settings)
+            ThrowawayProsody(accounts, admins=["gateway"], settings=SETTINGS)
         )
         line = await stack.enter_async_context(line_to(prosody.port))
         (folder / "password").write_text("gateway-pw\n", "utf-8")
@@ -203,10 +196,8 @@ if __name__ == "__main__":
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--devices", type=int, default=1000)
     parser.add_argument("--changes", type=float, default=200.0)
-    parser.add_argument("--memory", action="store_true", help="the XMPP server writes no files")
     parser.add_argument("--log", type=Path, default=Path("soak.log"), help="kept if it fails")
     given = parser.parse_args()
     until = time.time() + given.seconds
-    settings = SETTINGS + IN_MEMORY * given.memory
     agreed = Plan(given.devices, given.changes, given.seconds, until, life_s=given.seconds / 4)
-    sys.exit(0 if asyncio.run(main(agreed, settings, given.log)) else 1)
+    sys.exit(0 if asyncio.run(main(agreed, given.log)) else 1)
