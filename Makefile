@@ -58,7 +58,7 @@ system-test: $(VENV)/.dev deb
 		qemu-system-x86_64=qemu-system-x86
 	@$(PY) -m tests.system.guest dist
 
-# The CoAP server against libcoap, node-coap and plain aiocoap, a quarter of an hour long;
+# The CoAP server against libcoap, node-coap and plain aiocoap, 20 minutes long;
 # BENCH=--quick makes it two minutes.
 bench-coap: $(VENV)/.demo
 	@tools/need coap-server-notls=libcoap3-bin node=nodejs npm=npm cc=build-essential taskset=util-linux
