@@ -16,8 +16,8 @@ from gateway.events import Availability, Device, Entry, Resource, State
 from gateway.formats.senml import Record, to_xml
 from gateway.formats.units import senml_unit
 from gateway.model import DeviceId, Operations, Path, ResourceType, Value, urn
-from gateway.objects.own_objects import GATEWAY_OBJECT
-from gateway.objects.registry import FIRST_PRIVATE, Registry, ResourceDefinition
+from gateway.objects.own_objects import GATEWAY_OBJECT, is_availability
+from gateway.objects.registry import Registry, ResourceDefinition
 
 MAX_PACK_BYTES = 32_768
 """Servers drop the connection at about 256 KiB a stanza; more than this is no measurement."""
@@ -120,15 +120,10 @@ def values(name: str, item: str, resources: Sequence[Resource], registry: Regist
         _record(name, resource, definition, said.get(resource.path[:2]))
         for resource in resources
         if (definition := readable(resource, registry))
-        and not _is_status(resource.path)
+        and not is_availability(resource.path)
         and (scope.covers(resource.path) if scope else resource.path.object != BRIDGED)
     ]
     return _pack(records, base) if records else None
-
-
-def _is_status(path: Path) -> bool:
-    """Whether object 25 says there what the device's own `status` tells at once."""
-    return path.object == BRIDGED and path[2] >= FIRST_PRIVATE
 
 
 def history(

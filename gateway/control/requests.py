@@ -30,6 +30,7 @@ from gateway.formats.text import from_words
 from gateway.hub import Hub
 from gateway.logs import TAIL
 from gateway.model import Path, parse_device_id
+from gateway.objects.own_objects import is_availability
 from gateway.ports import Answering, Outbox, Section
 
 WATCH_LIMIT = 10_000
@@ -208,6 +209,8 @@ class Requests:
                 event = await outbox.take()
                 if device is not None and event.device != device.id:
                     continue
+                if device is None and isinstance(event, Change) and is_availability(event.path):
+                    continue  # the device's own line says it
                 if line := self._event_json(event, under):
                     yield line
         finally:

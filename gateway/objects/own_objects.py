@@ -23,6 +23,11 @@ _BEYOND = (
 )
 
 
+def is_availability(path: Path) -> bool:
+    """Whether object 25 says there what a change of the device itself tells at once."""
+    return path.object == GATEWAY_OBJECT and len(path) > 2 and path[2] >= FIRST_PRIVATE
+
+
 def widen(registry: Registry) -> None:
     """Adds what this gateway says beyond OMA's object 25 to a registry that has that."""
     if known := registry.object(GATEWAY_OBJECT):

@@ -138,6 +138,20 @@ async def test_watch_goes_on_when_its_device_is_forgotten_and_joins_again(
     assert (line["path"], line["value"]) == ("attic/3303/0/5700", 21.0)
 
 
+async def test_who_watches_everything_is_told_once_that_a_device_is_away(
+    file: FilePath, bench: HubBench
+) -> None:
+    bench.say({TEMPERATURE: 20.0})
+    client = await watch(file, bench, None)
+    bench.hub.attendance.all_away(bench.hub.store.devices()[1:], "ble", "the adapter ble stopped")
+    told = [(await client.line())["ok"]]
+    bench.say({TEMPERATURE: 21.0})
+    while told[-1].get("value") != 21.0:
+        told.append((await client.line())["ok"])
+    assert [line["device"]["state"] for line in told if "device" in line] == ["offline", "online"]
+    assert not [line for line in told if line.get("path", "").startswith("/25/0/2624")]
+
+
 async def test_a_watch_that_ended_leaves_nothing_behind(file: FilePath, bench: HubBench) -> None:
     before = list(bench.hub.outboxes)
     client = await watch(file, bench, None)
