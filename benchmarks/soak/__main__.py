@@ -8,7 +8,7 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TypeVar
@@ -83,16 +83,20 @@ roles = {{ "reader@localhost" = "reader" }}
         if truth:
             wrong = await _agree(truth, under, observers, reader, page)
         tasks.append(await page.tasks())
-        if tasks[1] > tasks[0] + FEW:
-            wrong.append(f"{tasks[1] - tasks[0]} tasks more than in the beginning")
-        if (highest := max(mb for _, mb in memory)) > MAX_MB:
-            wrong.append(f"{highest:.1f} MB of memory, which should be {MAX_MB:g} at most")
+        wrong += _excess(tasks, memory)
         _print(plan, under, memory, answers, wrong)
         _print_clients(observers, reader, page, tasks)
         if wrong:
             log.write_text(under.log(), "utf-8")
             print(f"the daemon's log is kept as {log}")
         return not wrong
+
+
+def _excess(tasks: list[int], memory: list[tuple[float, float]]) -> Iterator[str]:
+    if tasks[1] > tasks[0] + FEW:
+        yield f"{tasks[1] - tasks[0]} tasks more than in the beginning"
+    if (highest := max(mb for _, mb in memory)) > MAX_MB:
+        yield f"{highest:.1f} MB of memory, which should be {MAX_MB:g} at most"
 
 
 async def _until_served(page: Page) -> None:
